@@ -1,0 +1,38 @@
+//! geo-agent keeps a long-lived Pgpool-II in line with a Patroni cluster, over PCP, without
+//! restarting it.
+//!
+//! # Layout, in the order in which data flows
+//!
+//! | module | what it does | may import |
+//! |---|---|---|
+//! | [`model`] | nouns: what Patroni, pgpool, the file and the probe say; the plan | std |
+//! | [`plan`] | decides: views in, a [`model::plan::Plan`] out; pure | `model` |
+//! | [`pgpool_conf`] | the slot table as text in pgpool.conf; pure | `model` |
+//! | [`patroni`] | etcd keys to a [`model::cluster::ClusterView`], and following them | `model`, `config`, `backoff` |
+//! | [`pcp`] | pgpool's own protocol: bytes, messages, one short connection per batch | `model`, `config` |
+//! | [`probe`] | asks a PostgreSQL: are you there, are you writable? | `model`, `config` |
+//! | [`host`] | this machine: replacing a file, holding a lock, looking at pgpool's files | `model`, `pgpool_conf` |
+//! | [`seams`] | the traits through which the loop sees the outside | `model` |
+//! | [`observe`] | gathers one set of inputs | `seams`, `plan`, `model` |
+//! | [`apply`] | carries a plan out, step by step, and verifies each by looking again | `seams`, `model` |
+//! | [`reconcile`] | the loop: wait, observe, plan, apply, look again | the three above |
+//! | [`config`] | the YAML file to checked settings; every problem in one report | `yaml`, `model` |
+//! | [`cli`] | the commands; the only place that knows all real types | everything |
+//!
+//! `tests/tidy.rs` holds these directions.
+
+pub mod apply;
+pub mod backoff;
+pub mod cli;
+pub mod config;
+pub mod host;
+pub mod model;
+pub mod observe;
+pub mod patroni;
+pub mod pcp;
+pub mod pgpool_conf;
+pub mod plan;
+pub mod probe;
+pub mod reconcile;
+pub mod seams;
+pub mod yaml;

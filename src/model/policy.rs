@@ -1,0 +1,40 @@
+//! What the operator allows and prefers: the part of the configuration that decisions depend on.
+
+use std::collections::BTreeMap;
+
+use super::cluster::Member;
+
+/// Everything the planner needs to know from the configuration.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Policy {
+    /// Size of the slot table, 1..=128.
+    pub slots: u8,
+    /// Where this pgpool is (`location.name`).
+    pub location: Option<String>,
+    /// The Patroni tag that carries a member's location (`location.tag`).
+    pub location_tag: String,
+    /// `local_backends`: local members by name with their read weight; wins over the tag.
+    pub local_backends: BTreeMap<String, f64>,
+    /// A probe user is configured, so SQL can say who is writable.
+    pub sql_probe: bool,
+    /// How pgpool may be restarted.
+    pub restart: RestartMode,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RestartMode {
+    Never,
+    Command,
+    Supervise,
+}
+
+impl Policy {
+    /// The read weight of a member that is local to this pgpool; `None` when it is remote.
+    pub fn local_weight(&self, member: &Member) -> Option<f64> {
+        if let Some(weight) = self.local_backends.get(member.name.as_raw()) {
+            return Some(*weight);
+        }
+        let here = self.location.as_ref()?;
+        (member.tags.get(&self.location_tag) == Some(here)).then_some(1.0)
+    }
+}

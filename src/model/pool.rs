@@ -1,0 +1,138 @@
+//! What pgpool says of itself, as read over PCP.
+
+use std::collections::BTreeMap;
+
+use super::ids::{Address, SlotIndex};
+
+/// One reading of pgpool's node table.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct PoolView {
+    /// Every slot up to the highest configured one; unused gaps are in it with [`NodeStatus::Unused`].
+    pub nodes: BTreeMap<SlotIndex, PoolNode>,
+    /// Which pgpool this is, by what it can do.
+    pub version: PoolVersion,
+    /// pgpool's own settings as its processes run with them (PCP `B`); empty when not asked.
+    pub settings: BTreeMap<String, String>,
+    /// `None`: no watchdog, or not asked.
+    pub watchdog: Option<Watchdog>,
+    /// Client sessions right now; `None` when not asked (only `plan` asks).
+    pub sessions: Option<Sessions>,
+    /// What is broken in pgpool itself (pgpool-facts hazard 12); empty when it is whole.
+    pub damage: Vec<String>,
+}
+
+impl PoolView {
+    /// The slot that pgpool sends writes to; `None` when it knows of none.
+    pub fn primary(&self) -> Option<SlotIndex> {
+        self.nodes.iter().find(|(_, n)| n.role == NodeRole::Primary).map(|(slot, _)| *slot)
+    }
+
+    pub fn is_attached(&self, slot: SlotIndex) -> bool {
+        self.nodes.get(&slot).is_some_and(|n| n.status == NodeStatus::Up)
+    }
+
+    /// Attached slots, lowest first.
+    pub fn attached(&self) -> impl Iterator<Item = (SlotIndex, &PoolNode)> {
+        self.nodes.iter().filter(|(_, n)| n.status == NodeStatus::Up).map(|(s, n)| (*s, n))
+    }
+}
+
+/// One `NodeInfo` of pgpool.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PoolNode {
+    /// As pgpool has it: a host, a socket directory, or empty for an unused slot.
+    pub host: String,
+    pub port: u16,
+    pub status: NodeStatus,
+    /// Set by a watchdog without quorum; such a node has status down.
+    pub quarantined: bool,
+    pub role: NodeRole,
+    /// pgpool's normalised share of reads, 0.0..=1.0; NaN when all weights are 0.
+    pub share: f64,
+}
+
+impl PoolNode {
+    /// `None` for an unused slot or a socket directory.
+    pub fn address(&self) -> Option<Address> {
+        Address::new(&self.host, u32::from(self.port)).ok()
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NodeStatus {
+    /// 0: the slot has no backend.
+    Unused,
+    /// 1 (attached, nobody has connected yet) and 2.
+    Up,
+    /// 3.
+    Down,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NodeRole {
+    Primary,
+    Standby,
+}
+
+/// pgpool's version by what it can do, told from the names in its settings and, failing that, from
+/// the shape of node info. Ordered: later is greater.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum PoolVersion {
+    /// 3.7 to 4.1: no reload over PCP.
+    #[default]
+    UpTo41,
+    V42,
+    V43,
+    V44,
+    V45,
+    V46,
+    /// 4.7 or later.
+    V47,
+}
+
+impl PoolVersion {
+    /// Up to 4.4 pgpool ends the sessions that run a statement while it changes a node (hazard 2).
+    pub fn ends_busy_sessions(self) -> bool {
+        self <= PoolVersion::V44
+    }
+
+    /// PCP `Z` exists (4.2 and later).
+    pub fn can_reload_over_pcp(self) -> bool {
+        self >= PoolVersion::V42
+    }
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            PoolVersion::UpTo41 => "4.1 or older",
+            PoolVersion::V42 => "4.2",
+            PoolVersion::V43 => "4.3",
+            PoolVersion::V44 => "4.4",
+            PoolVersion::V45 => "4.5",
+            PoolVersion::V46 => "4.6",
+            PoolVersion::V47 => "4.7 or newer",
+        }
+    }
+}
+
+/// Client sessions, counted from process info.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Sessions {
+    pub total: u32,
+    /// Sessions by the slot they read from; `None` where pgpool does not say (before 4.6).
+    pub reading: Option<BTreeMap<SlotIndex, u32>>,
+}
+
+/// The watchdog cluster as this pgpool sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Watchdog {
+    /// Node names with their state (`LEADER`, `STANDBY`, …), this pgpool first.
+    pub nodes: Vec<(String, String)>,
+    pub leader: Option<String>,
+    pub quorum: bool,
+}
+
+impl Watchdog {
+    pub fn leads_here(&self) -> bool {
+        self.nodes.first().is_some_and(|(_, state)| state == "LEADER")
+    }
+}

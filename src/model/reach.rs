@@ -1,0 +1,44 @@
+//! What a probe from this host found: who answers, and who is writable.
+
+use std::collections::BTreeMap;
+
+use super::ids::Address;
+
+/// Answers of the servers that were asked just now. A server that is not in it was not asked.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Reachability(pub BTreeMap<Address, Answer>);
+
+impl Reachability {
+    pub fn of(&self, address: &Address) -> Option<&Answer> {
+        self.0.get(address)
+    }
+}
+
+/// One server's answer to a new connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// SQL says that it is not in recovery.
+    Writable,
+    /// SQL says that it is in recovery.
+    ReadOnly,
+    /// It answered, but not the question: no probe user, a wrong password, too many connections.
+    Alive(String),
+    /// Nobody serves there, and a connection fails at once: refused, reset, starting up, shutting down.
+    Dead(String),
+    /// No TCP connection within the time: pgpool would lose its `connect_timeout` at each try.
+    Unreachable(String),
+    /// TCP connects and then nothing comes: logging in there would freeze pgpool's main process.
+    Hung(String),
+}
+
+impl Answer {
+    /// Whether pgpool may log in there without freezing its main process (hazard 10).
+    pub fn is_safe_to_search(&self) -> bool {
+        !matches!(self, Answer::Hung(_) | Answer::Unreachable(_))
+    }
+
+    /// Whether a backend answered, willing or not.
+    pub fn is_alive(&self) -> bool {
+        matches!(self, Answer::Writable | Answer::ReadOnly | Answer::Alive(_))
+    }
+}
