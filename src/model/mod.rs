@@ -5,6 +5,7 @@
 
 pub mod cluster;
 pub mod ids;
+pub mod inputs;
 pub mod plan;
 pub mod policy;
 pub mod pool;

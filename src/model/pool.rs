@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::ids::{Address, SlotIndex};
+use super::slots::SlotTable;
 
 /// One reading of pgpool's node table.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -31,10 +32,25 @@ impl PoolView {
         self.nodes.get(&slot).is_some_and(|n| n.status == NodeStatus::Up)
     }
 
+    /// Whether pgpool's slots and shares are what it would compute from this table. A detached slot
+    /// counts: pgpool normalises over all of them.
+    pub fn runs_with(&self, table: &SlotTable) -> bool {
+        let sum: f64 = table.entries.values().map(|e| e.weight).sum();
+        table.entries.iter().all(|(slot, entry)| {
+            let node = self.nodes.get(slot).filter(|n| n.status != NodeStatus::Unused);
+            node.is_some_and(|n| same_share(n.share, entry.weight / sum))
+        })
+    }
+
     /// Attached slots, lowest first.
     pub fn attached(&self) -> impl Iterator<Item = (SlotIndex, &PoolNode)> {
         self.nodes.iter().filter(|(_, n)| n.status == NodeStatus::Up).map(|(s, n)| (*s, n))
     }
+}
+
+/// pgpool prints shares with few digits; all-zero weights are NaN on both sides.
+fn same_share(a: f64, b: f64) -> bool {
+    (a.is_nan() && b.is_nan()) || (a - b).abs() < 1e-4
 }
 
 /// One `NodeInfo` of pgpool.

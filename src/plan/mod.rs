@@ -1,1 +1,110 @@
-//! See `lib.rs`.
+//! Decides: views in, a [`Plan`] out. Pure: no clock, no I/O, no log, no randomness.
+//!
+//! The three questions, in order: may anything be done at all ([`ground`]), which member owns which
+//! slot ([`assign`]), and what should each slot be ([`wish`]). [`sequence`] turns the answers into
+//! steps such that stopping after any one is safe; [`check`] judges the result by its own lights.
+
+pub mod assign;
+pub mod attach;
+pub mod check;
+pub mod describe;
+pub mod ground;
+pub mod questions;
+pub mod sequence;
+pub mod stand_in;
+pub mod weights;
+pub mod wish;
+
+use crate::model::inputs::Inputs;
+use crate::model::plan::{Hold, Plan, SlotRow, SlotState, SlotStatus};
+use crate::model::pool::{NodeStatus, PoolView};
+
+use assign::Assignment;
+use ground::Ground;
+use sequence::Sequence;
+
+/// What to do now, given what everybody says.
+pub fn plan(inputs: &Inputs) -> Plan {
+    let ground = match Ground::of(inputs) {
+        Ok(ground) => ground,
+        Err(hold) => return standing_still(inputs, hold),
+    };
+    let assignment = assign::members_to_slots(&ground);
+    let wishes = wish::of_each_slot(&ground, &assignment);
+    let sequence = Sequence::towards(&ground, &assignment, &wishes);
+
+    let rows = rows(&ground, &assignment, &sequence);
+    let (steps, mut holds) = sequence.into_parts();
+    holds.splice(0..0, assignment.holds);
+    holds.extend(ground.file_hold());
+    Plan {
+        revision: Some(ground.cluster.revision),
+        leader: ground.cluster.leader.clone(),
+        steps,
+        holds,
+        slots: rows,
+    }
+}
+
+/// Nothing may be done: the slots are shown as they are.
+fn standing_still(inputs: &Inputs, hold: Hold) -> Plan {
+    let cluster = inputs.cluster.as_ref().ok();
+    Plan {
+        revision: cluster.map(|c| c.revision),
+        leader: cluster.and_then(|c| c.leader.clone()),
+        steps: Vec::new(),
+        holds: vec![hold],
+        slots: rows_as_they_are(inputs),
+    }
+}
+
+fn rows(ground: &Ground, assignment: &Assignment, sequence: &Sequence) -> Vec<SlotRow> {
+    let row = |(slot, entry): (&_, &crate::model::slots::SlotEntry)| SlotRow {
+        slot: *slot,
+        member: entry.member.clone(),
+        host: entry.host.clone(),
+        port: entry.port,
+        local: assignment.member(*slot).is_some_and(|m| ground.policy.local_weight(m).is_some()),
+        from: state_now(ground.pool, ground.weight_in_file(*slot), *slot),
+        to: sequence.state_then(*slot),
+    };
+    assignment.table.entries.iter().map(row).collect()
+}
+
+fn rows_as_they_are(inputs: &Inputs) -> Vec<SlotRow> {
+    let Ok(file) = &inputs.file else { return Vec::new() };
+    let cluster = inputs.cluster.as_ref().ok();
+    let row = |(slot, entry): (&_, &crate::model::slots::SlotEntry)| {
+        let member = entry.member.as_ref().and_then(|m| cluster?.members.get(m));
+        let now = inputs.pool.as_ref().ok().and_then(|p| state_now(p, entry.weight, *slot));
+        SlotRow {
+            slot: *slot,
+            member: entry.member.clone(),
+            host: entry.host.clone(),
+            port: entry.port,
+            local: member.is_some_and(|m| inputs.policy.local_weight(m).is_some()),
+            from: now,
+            to: now.unwrap_or(SlotState {
+                status: SlotStatus::Unused,
+                weight: entry.weight,
+                primary: false,
+            }),
+        }
+    };
+    file.entries.iter().map(row).collect()
+}
+
+/// What pgpool says of a slot; `None` when it does not know it yet.
+fn state_now(
+    pool: &PoolView,
+    weight: f64,
+    slot: crate::model::ids::SlotIndex,
+) -> Option<SlotState> {
+    let node = pool.nodes.get(&slot).filter(|n| n.status != NodeStatus::Unused)?;
+    let status = match node.status {
+        NodeStatus::Up => SlotStatus::Up,
+        NodeStatus::Down => SlotStatus::Down,
+        NodeStatus::Unused => SlotStatus::Unused,
+    };
+    Some(SlotState { status, weight, primary: pool.primary() == Some(slot) })
+}

@@ -1,0 +1,23 @@
+//! Everything that one decision depends on.
+
+use std::sync::Arc;
+
+use super::cluster::ClusterView;
+use super::policy::Policy;
+use super::pool::PoolView;
+use super::reach::Reachability;
+use super::slots::SlotTable;
+
+/// A witness's word, or why there is none. "No word" never means "down".
+pub type Seen<T> = Result<T, String>;
+
+/// One set of views, gathered together, each named after the witness who says it.
+#[derive(Debug, Clone)]
+pub struct Inputs {
+    pub cluster: Seen<Arc<ClusterView>>,
+    pub pool: Seen<PoolView>,
+    /// The slot table in pgpool.conf.
+    pub file: Seen<SlotTable>,
+    pub reach: Reachability,
+    pub policy: Arc<Policy>,
+}

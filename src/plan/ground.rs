@@ -1,0 +1,108 @@
+//! The ground to stand on: may anything be done at all? Without a word from Patroni or pgpool, with
+//! nobody listed or nobody leading, the answer is no, and nothing is ever detached for it.
+
+use crate::model::cluster::{ClusterView, Member, Role};
+use crate::model::ids::{Address, SlotIndex};
+use crate::model::inputs::Inputs;
+use crate::model::plan::Hold;
+use crate::model::policy::Policy;
+use crate::model::pool::PoolView;
+use crate::model::reach::{Answer, Reachability};
+use crate::model::slots::SlotTable;
+
+/// The views of a moment in which acting is allowed.
+pub struct Ground<'a> {
+    pub cluster: &'a ClusterView,
+    pub pool: &'a PoolView,
+    /// `Err`: the file cannot be written, but pgpool's own node table can still be worked with.
+    pub file: Result<&'a SlotTable, &'a str>,
+    pub reach: &'a Reachability,
+    pub policy: &'a Policy,
+    /// The member that holds the leader key; its address is known.
+    pub leader: &'a Member,
+    pub leader_at: &'a Address,
+}
+
+impl<'a> Ground<'a> {
+    /// `Err` names why nothing may be done, and what would end that.
+    pub fn of(inputs: &'a Inputs) -> Result<Self, Hold> {
+        let cluster = inputs.cluster.as_ref().map_err(|why| hold(why.clone()))?;
+        if cluster.members.is_empty() {
+            return Err(hold(
+                "Patroni lists no member at all: nothing is changed until one appears in etcd",
+            ));
+        }
+        let leader = leader_of(cluster)?;
+        let leader_at = leader.address.as_ref().map_err(|why| Hold {
+            member: Some(leader.name.clone()),
+            slot: None,
+            reason: format!(
+                "the leader's address is unusable ({why}): its conn_url must be mended"
+            ),
+        })?;
+        let pool = inputs.pool.as_ref().map_err(|why| hold(why.clone()))?;
+        Ok(Ground {
+            cluster,
+            pool,
+            file: inputs.file.as_ref().map_err(String::as_str),
+            reach: &inputs.reach,
+            policy: &inputs.policy,
+            leader,
+            leader_at,
+        })
+    }
+
+    /// `None`: it is. Otherwise why the leader cannot be taken for writable.
+    pub fn why_not_writable(&self) -> Option<String> {
+        let leader = &self.leader.name;
+        match self.reach.of(self.leader_at) {
+            Some(Answer::Writable) => None,
+            Some(Answer::ReadOnly) => Some(format!("{leader} is still in recovery")),
+            // SQL could not say (no probe user, or it was refused): the role in etcd must do.
+            Some(Answer::Alive(_)) if self.leader.role == Role::Primary => None,
+            Some(Answer::Alive(_)) => Some(format!("{leader} does not call itself primary yet")),
+            Some(Answer::Dead(why) | Answer::Unreachable(why) | Answer::Hung(why)) => {
+                Some(format!("{leader} does not serve from here ({why})"))
+            }
+            None => Some(format!("{leader} has not been asked yet")),
+        }
+    }
+
+    /// pgpool takes commands here: it has no watchdog, or it is the watchdog's leader.
+    pub fn may_command(&self) -> bool {
+        self.pool.watchdog.as_ref().is_none_or(|w| w.leads_here())
+    }
+
+    /// The weight that the file gives a slot now; 0 for a slot that is not in it.
+    pub fn weight_in_file(&self, slot: SlotIndex) -> f64 {
+        self.file.ok().and_then(|f| f.entries.get(&slot)).map_or(0.0, |e| e.weight)
+    }
+
+    /// The file cannot be used: slots and weights stay as they are.
+    pub fn file_hold(&self) -> Option<Hold> {
+        self.file.err().map(hold)
+    }
+}
+
+fn leader_of(cluster: &ClusterView) -> Result<&Member, Hold> {
+    let Some(name) = &cluster.leader else {
+        return Err(hold(match cluster.paused {
+            true => {
+                "nobody holds Patroni's leader key (Patroni is paused): nothing is changed \
+                     until somebody does"
+            }
+            false => "nobody holds Patroni's leader key: nothing is changed until somebody does",
+        }));
+    };
+    cluster.leader_member().ok_or_else(|| Hold {
+        member: Some(name.clone()),
+        slot: None,
+        reason: "holds the leader key but has no member key in etcd, so its address is unknown"
+            .to_owned(),
+    })
+}
+
+/// A hold on everything.
+fn hold(reason: impl Into<String>) -> Hold {
+    Hold { member: None, slot: None, reason: reason.into() }
+}

@@ -1,0 +1,265 @@
+//! From what is to what should be, in steps that are each a safe place to stop.
+//!
+//! The order, and why: the leader's slot is promoted before anything else, so that writes pass the
+//! moment it accepts them. New slots and higher weights come before an attach, lower ones last, so
+//! that reads always have somewhere to go. What hangs is detached before an attach, because an
+//! attach makes pgpool's main process log in everywhere (pgpool-facts hazard 10). Detaching comes
+//! after the leader is attached.
+
+use std::collections::BTreeSet;
+
+use crate::model::ids::SlotIndex;
+use crate::model::plan::{Act, Disruption, Hold, SlotState, SlotStatus, Step};
+use crate::model::slots::SlotTable;
+
+use super::assign::Assignment;
+use super::ground::Ground;
+use super::wish::Wishes;
+use super::{attach, describe, stand_in, weights};
+
+/// Steps, and the world as it will be after them.
+pub struct Sequence<'a> {
+    pub(super) ground: &'a Ground<'a>,
+    pub(super) assignment: &'a Assignment<'a>,
+    pub(super) wishes: &'a Wishes,
+    table: SlotTable,
+    /// pgpool runs with other weights or slots than the file has.
+    stale: bool,
+    pub(super) attached: BTreeSet<SlotIndex>,
+    pub(super) primary: Option<SlotIndex>,
+    steps: Vec<Step>,
+    pub(super) holds: Vec<Hold>,
+}
+
+impl<'a> Sequence<'a> {
+    pub fn towards(
+        ground: &'a Ground<'a>,
+        assignment: &'a Assignment<'a>,
+        wishes: &'a Wishes,
+    ) -> Self {
+        let mut sequence = Self::start(ground, assignment, wishes);
+        sequence.promote_the_leader();
+        sequence.stand_in_for_a_hung_primary();
+        let attach = attach::allowed_now(&mut sequence);
+        let detach = sequence.to_detach(&attach.slots);
+        let end = sequence.attached_at_the_end(&attach, &detach);
+        let goal = weights::when_attached(&assignment.table, wishes, assignment.leader, &end);
+
+        sequence.write(sequence.bridge(&goal, &attach, &end));
+        for slot in &attach.blockers {
+            sequence.detach(*slot, "does not answer: an attach now would freeze pgpool on it");
+        }
+        for slot in &attach.slots {
+            sequence.attach(*slot);
+        }
+        for slot in detach {
+            sequence.detach(slot, wishes.why(slot));
+        }
+        sequence.write(goal);
+        sequence
+    }
+
+    pub fn into_parts(self) -> (Vec<Step>, Vec<Hold>) {
+        (self.steps, self.holds)
+    }
+
+    /// What a slot will be after all steps.
+    pub fn state_then(&self, slot: SlotIndex) -> SlotState {
+        let up = self.attached.contains(&slot);
+        SlotState {
+            status: if up { SlotStatus::Up } else { SlotStatus::Down },
+            weight: self.table.entries.get(&slot).map_or(0.0, |e| e.weight),
+            primary: self.primary == Some(slot),
+        }
+    }
+
+    pub(super) fn start(
+        ground: &'a Ground<'a>,
+        assignment: &'a Assignment<'a>,
+        wishes: &'a Wishes,
+    ) -> Self {
+        let table = ground.file.unwrap_or(&assignment.table).clone();
+        Sequence {
+            stale: ground.file.is_ok() && !ground.pool.runs_with(&table),
+            table,
+            attached: ground.pool.attached().map(|(slot, _)| slot).collect(),
+            primary: ground.pool.primary(),
+            steps: Vec::new(),
+            holds: Vec::new(),
+            ground,
+            assignment,
+            wishes,
+        }
+    }
+
+    /// Phase one of a primary change: needs no SQL, so nothing is asked first.
+    fn promote_the_leader(&mut self) {
+        let Some(leader) = self.assignment.leader else { return };
+        if self.leader_leads_pgpool() || !self.attached.contains(&leader) {
+            return;
+        }
+        if self.may_command(leader) {
+            let why = self.wishes.why(leader).to_owned();
+            self.promote(leader, &why);
+        }
+    }
+
+    /// pgpool's primary is gone or hangs, and the leader's slot is detached: attaching it would make
+    /// pgpool log in to the dead one. A local replica takes the place first; a promote needs no SQL.
+    fn stand_in_for_a_hung_primary(&mut self) {
+        let Some(primary) = self.primary.filter(|p| self.attached.contains(p)) else { return };
+        let leader_waits = !self.leader_leads_pgpool() && self.ground.why_not_writable().is_none();
+        if !leader_waits || !attach::would_freeze(self, primary) || !self.ground.may_command() {
+            return;
+        }
+        let chosen = stand_in::choose(self.ground, self.assignment, self.wishes, &self.attached);
+        if let Some(slot) = chosen {
+            self.promote(slot, "stands in: pgpool's primary does not answer and would freeze it");
+        }
+    }
+
+    /// Attached slots that should not be, as far as they may go now: only once the leader is
+    /// attached and pgpool's primary, so that neither the last server nor the primary is taken away.
+    fn to_detach(&self, attach: &[SlotIndex]) -> Vec<SlotIndex> {
+        let standby = self.ground.cluster.standby_cluster;
+        let leader = self.assignment.leader;
+        let safe = match standby {
+            true => self.attached.iter().any(|s| self.wishes.is_attached(*s)),
+            false => self.leader_leads_pgpool() || leader.is_some_and(|l| attach.contains(&l)),
+        };
+        let unwanted = |s: &SlotIndex| self.wishes.want(*s) == super::wish::Want::Detached;
+        match safe && self.ground.may_command() {
+            true => self.attached.iter().copied().filter(unwanted).collect(),
+            false => Vec::new(),
+        }
+    }
+
+    fn attached_at_the_end(
+        &self,
+        attach: &attach::Allowed,
+        detach: &[SlotIndex],
+    ) -> BTreeSet<SlotIndex> {
+        let mut end = self.attached.clone();
+        end.extend(&attach.slots);
+        end.retain(|s| !detach.contains(s) && !attach.blockers.contains(s));
+        end
+    }
+
+    /// The weights for the time between: everything that the goal raises, and reads for the leader
+    /// when nobody who stays attached throughout has any.
+    fn bridge(
+        &self,
+        goal: &SlotTable,
+        attach: &attach::Allowed,
+        end: &BTreeSet<SlotIndex>,
+    ) -> SlotTable {
+        let raised = weights::raised(&self.with_new_slots(), goal);
+        let throughout: BTreeSet<_> = self.attached.intersection(end).copied().collect();
+        if attach.slots.is_empty() || weights::serves_reads(&raised, &throughout) {
+            return if attach.slots.is_empty() { goal.clone() } else { raised };
+        }
+        match self.assignment.leader.filter(|l| end.contains(l)) {
+            Some(leader) if raised.entries.get(&leader).is_some_and(|e| e.weight == 0.0) => {
+                weights::with_weight(raised, leader, 1.0)
+            }
+            _ => raised,
+        }
+    }
+
+    /// The assigned slots with the weights of the table as it is by now.
+    fn with_new_slots(&self) -> SlotTable {
+        let mut table = self.assignment.table.clone();
+        for (slot, entry) in &mut table.entries {
+            if let Some(now) = self.table.entries.get(slot) {
+                entry.weight = now.weight;
+            }
+        }
+        table
+    }
+
+    /// Brings the file, and pgpool's reading of it, to this table.
+    fn write(&mut self, table: SlotTable) {
+        if self.ground.file.is_err() {
+            return;
+        }
+        if table != self.table {
+            let reason = describe::changes(&self.table, &table);
+            let reload = describe::needs_reload(&self.table, &table);
+            self.push(Act::WriteConf(table.clone()), None, reason, Disruption::None, Some(0));
+            self.table = table;
+            self.stale |= reload;
+        }
+        if self.stale {
+            let reason = "pgpool reads the slot table".to_owned();
+            self.push(Act::Reload, None, reason, Disruption::None, Some(0));
+            self.stale = false;
+        }
+    }
+
+    fn promote(&mut self, slot: SlotIndex, why: &str) {
+        let readless = self.table.entries.get(&slot).is_some_and(|e| e.weight == 0.0);
+        if readless {
+            // Every other slot goes down with a promote: this one must be able to take the reads.
+            self.write(weights::with_weight(self.with_new_slots(), slot, 1.0));
+        }
+        let all = self.ground.pool.sessions.as_ref().map(|s| s.total);
+        self.push(Act::Promote(slot), Some(slot), why.to_owned(), Disruption::All, all);
+        self.attached = BTreeSet::from([slot]);
+        self.primary = Some(slot);
+    }
+
+    fn attach(&mut self, slot: SlotIndex) {
+        let busy = self.ground.pool.version.ends_busy_sessions();
+        let (disruption, sessions) =
+            if busy { (Disruption::Busy, None) } else { (Disruption::None, Some(0)) };
+        let why = self.wishes.why(slot).to_owned();
+        self.push(Act::Attach(slot), Some(slot), why, disruption, sessions);
+        self.attached.insert(slot);
+        if self.assignment.leader == Some(slot) && !self.ground.cluster.standby_cluster {
+            self.primary = Some(slot);
+        }
+    }
+
+    fn detach(&mut self, slot: SlotIndex, why: &str) {
+        if !self.attached.remove(&slot) {
+            return;
+        }
+        let readers = self.ground.pool.sessions.as_ref().and_then(|s| s.reading.as_ref());
+        let readers = readers.map(|r| r.get(&slot).copied().unwrap_or(0));
+        self.push(Act::Detach(slot), Some(slot), why.to_owned(), Disruption::Slot, readers);
+    }
+
+    fn push(
+        &mut self,
+        act: Act,
+        slot: Option<SlotIndex>,
+        reason: String,
+        disruption: Disruption,
+        sessions: Option<u32>,
+    ) {
+        let entry = slot.and_then(|s| self.assignment.table.entries.get(&s));
+        let member = entry.and_then(|e| e.member.clone());
+        self.steps.push(Step { act, member, reason, disruption, sessions });
+    }
+
+    /// pgpool sends writes to the leader, or there is no leader to send them to.
+    pub(super) fn leader_leads_pgpool(&self) -> bool {
+        let attached = |l: SlotIndex| self.attached.contains(&l) && self.primary == Some(l);
+        self.ground.cluster.standby_cluster || self.assignment.leader.is_some_and(attached)
+    }
+
+    /// Says so once when this pgpool takes no commands from here.
+    pub(super) fn may_command(&mut self, slot: SlotIndex) -> bool {
+        if self.ground.may_command() {
+            return true;
+        }
+        self.hold(slot, "the agent beside the watchdog's leader acts for all of its pgpools");
+        false
+    }
+
+    pub(super) fn hold(&mut self, slot: SlotIndex, reason: impl Into<String>) {
+        let entry = self.assignment.table.entries.get(&slot);
+        let member = entry.and_then(|e| e.member.clone());
+        self.holds.push(Hold { member, slot: Some(slot), reason: reason.into() });
+    }
+}

@@ -1,0 +1,64 @@
+//! Read weights: readers get theirs, a remote leader gets reads only when nobody local serves, and
+//! the attached slots never all have weight 0 (pgpool would compute NaN shares).
+
+use std::collections::BTreeSet;
+
+use crate::model::ids::SlotIndex;
+use crate::model::slots::SlotTable;
+
+use super::wish::{Want, Wishes};
+
+/// `table` with the weights that are right once exactly `attached` is attached.
+pub fn when_attached(
+    table: &SlotTable,
+    wishes: &Wishes,
+    leader: Option<SlotIndex>,
+    attached: &BTreeSet<SlotIndex>,
+) -> SlotTable {
+    let mut then = table.clone();
+    for (slot, entry) in &mut then.entries {
+        entry.weight = match wishes.want(*slot) {
+            Want::AsIs => entry.weight,
+            _ if !attached.contains(slot) => 0.0,
+            Want::Reader(weight) | Want::Leader(Some(weight)) => weight,
+            Want::Leader(None) | Want::Detached => 0.0,
+        };
+    }
+    if serves_reads(&then, attached) || attached.is_empty() {
+        return then;
+    }
+    if let Some(leader) = leader.filter(|l| attached.contains(l)) {
+        return with_weight(then, leader, 1.0);
+    }
+    // Nobody who should read is attached and the leader is not either: what is there stays.
+    if serves_reads(table, attached) {
+        return table.clone();
+    }
+    match attached.first() {
+        Some(lowest) => with_weight(then, *lowest, 1.0),
+        None => then,
+    }
+}
+
+/// `from` with every weight that `to` raises. Raising comes before an attach, lowering after it, so
+/// that at no moment in between all attached slots have weight 0.
+pub fn raised(from: &SlotTable, to: &SlotTable) -> SlotTable {
+    let mut raised = from.clone();
+    for (slot, entry) in &mut raised.entries {
+        let then = to.entries.get(slot).map_or(0.0, |e| e.weight);
+        entry.weight = entry.weight.max(then);
+    }
+    raised
+}
+
+/// Whether at least one of these slots has a weight above 0.
+pub fn serves_reads(table: &SlotTable, slots: &BTreeSet<SlotIndex>) -> bool {
+    slots.iter().any(|s| table.entries.get(s).is_some_and(|e| e.weight > 0.0))
+}
+
+pub fn with_weight(mut table: SlotTable, slot: SlotIndex, weight: f64) -> SlotTable {
+    if let Some(entry) = table.entries.get_mut(&slot) {
+        entry.weight = weight;
+    }
+    table
+}
