@@ -1,1 +1,129 @@
-//! See `lib.rs`.
+//! Gathers one set of inputs: pgpool.conf, pgpool over PCP and, where a plan hangs on it, the servers
+//! themselves. The only gatherer; it decides nothing.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::model::cluster::ClusterView;
+use crate::model::inputs::{Inputs, Seen};
+use crate::model::policy::Policy;
+use crate::model::pool::{PoolVersion, PoolView};
+use crate::model::reach::Reachability;
+use crate::plan::questions;
+use crate::seams::{Ask, ConfFile, Health, Pool, Prober};
+
+/// How long pgpool's settings are taken as read. They change by a reload or a restart only, and what
+/// hangs on them (version, watchdog, paths) is not urgent; asking costs pgpool some 250 rows.
+const SETTINGS_LAST: Duration = Duration::from_secs(30);
+
+/// Whether to ask the servers before an urgent promote too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Questions {
+    /// As the daemon does: a promote that is due goes first and asks nobody.
+    UrgentFirst,
+    /// As `plan` and `apply` do: the whole plan in one.
+    All,
+}
+
+/// The witnesses on this host.
+pub struct Observer<P, C, R, H> {
+    pub pool: P,
+    pub file: C,
+    pub prober: R,
+    pub health: H,
+    settings: RefCell<Option<Settings>>,
+    /// Count client sessions too (for `plan`).
+    count_sessions: Cell<bool>,
+}
+
+struct Settings {
+    read: Instant,
+    values: BTreeMap<String, String>,
+    version: PoolVersion,
+}
+
+impl<P: Pool, C: ConfFile, R: Prober, H: Health> Observer<P, C, R, H> {
+    pub fn new(pool: P, file: C, prober: R, health: H) -> Self {
+        let settings = RefCell::new(None);
+        Observer { pool, file, prober, health, settings, count_sessions: Cell::new(false) }
+    }
+
+    /// Count client sessions at every look from now on.
+    pub fn counting_sessions(self) -> Self {
+        self.count_sessions.set(true);
+        self
+    }
+
+    /// One set of inputs. What cannot be read is said to be unknown, with the reason.
+    pub async fn inputs(
+        &self,
+        cluster: Seen<Arc<ClusterView>>,
+        policy: Arc<Policy>,
+        questions: Questions,
+    ) -> Inputs {
+        let file = match self.file.read().await {
+            Ok(table) => table,
+            Err(error) => Err(chain(&error)),
+        };
+        let pool = self.pool().await;
+        let mut inputs = Inputs { cluster, pool, file, reach: Reachability::default(), policy };
+        if questions == Questions::All || !questions::promote_is_due(&inputs) {
+            let servers = questions::servers_to_ask(&inputs);
+            if !servers.is_empty() {
+                inputs.reach = self.prober.ask(&servers).await;
+            }
+        }
+        inputs
+    }
+
+    /// pgpool's word, with its settings from memory while they are fresh.
+    async fn pool(&self) -> Seen<PoolView> {
+        let fresh = |s: &Settings| s.read.elapsed() < SETTINGS_LAST;
+        let ask = Ask {
+            settings: !self.settings.borrow().as_ref().is_some_and(fresh),
+            watchdog: self.has_watchdog(),
+            sessions: self.count_sessions.get(),
+        };
+        let mut view = self.look(ask).await?;
+        if self.has_watchdog() && !ask.watchdog {
+            view = self.look(Ask { watchdog: true, ..ask }).await?;
+        }
+        view.damage = self.health.damage(&view.settings);
+        Ok(view)
+    }
+
+    async fn look(&self, ask: Ask) -> Seen<PoolView> {
+        let mut view = self.pool.look(ask).await.map_err(|error| {
+            *self.settings.borrow_mut() = None; // it may come back as another pgpool
+            chain(&error)
+        })?;
+        let mut known = self.settings.borrow_mut();
+        if ask.settings {
+            let values = view.settings.clone();
+            *known = Some(Settings { read: Instant::now(), values, version: view.version });
+        } else if let Some(settings) = known.as_ref() {
+            view.settings = settings.values.clone();
+            view.version = settings.version;
+        }
+        Ok(view)
+    }
+
+    fn has_watchdog(&self) -> bool {
+        let on = |value: &String| matches!(value.as_str(), "1" | "on" | "true" | "yes");
+        let known = self.settings.borrow();
+        known.as_ref().and_then(|s| s.values.get("use_watchdog")).is_some_and(on)
+    }
+}
+
+/// An error with its causes, in one line.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}

@@ -1,7 +1,7 @@
 //! The outside as the loop sees it. `cli` plugs the real ones in; tests plug theirs.
 #![allow(async_fn_in_trait)] // one thread, no dyn: nobody needs the futures to be Send
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::ids::{Address, SlotIndex};
 use crate::model::pool::PoolView;
@@ -54,4 +54,11 @@ pub trait ConfFile {
 pub trait Prober {
     /// Asks all of them at once, each within the probe's timeout. Never fails: silence is an answer.
     async fn ask(&self, servers: &BTreeSet<Address>) -> Reachability;
+}
+
+/// pgpool as a set of files and processes on this host.
+pub trait Health {
+    /// What is missing of a pgpool that answers (pgpool-facts hazard 12), and what to do about it;
+    /// empty when it is whole or not on this host. `settings` are pgpool's own, by name.
+    fn damage(&self, settings: &BTreeMap<String, String>) -> Vec<String>;
 }

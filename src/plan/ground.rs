@@ -78,6 +78,11 @@ impl<'a> Ground<'a> {
         self.file.ok().and_then(|f| f.entries.get(&slot)).map_or(0.0, |e| e.weight)
     }
 
+    /// pgpool itself is broken: said in every plan, though work goes on over TCP.
+    pub fn damage_holds(&self) -> impl Iterator<Item = Hold> {
+        self.pool.damage.iter().map(|what| hold(what.clone()))
+    }
+
     /// The file cannot be used: slots and weights stay as they are.
     pub fn file_hold(&self) -> Option<Hold> {
         self.file.err().map(hold)

@@ -37,6 +37,7 @@ pub fn plan(inputs: &Inputs) -> Plan {
     let (steps, mut holds) = sequence.into_parts();
     holds.splice(0..0, assignment.holds);
     holds.extend(ground.file_hold());
+    holds.extend(ground.damage_holds());
     Plan {
         revision: Some(ground.cluster.revision),
         leader: ground.cluster.leader.clone(),
