@@ -9,7 +9,7 @@ use super::settings::{Login, Probe, Secret, SslMode};
 const DBNAME: &str = "postgres";
 const INTERVAL: Duration = Duration::from_secs(1);
 /// How long a server may take to answer; also without a probe user.
-pub(crate) const TIMEOUT: Duration = Duration::from_secs(1);
+pub const TIMEOUT: Duration = Duration::from_secs(1);
 const FAILURE_THRESHOLD: u32 = 3;
 
 /// `None` without a probe user, and when its keys are wrong.
