@@ -8,8 +8,8 @@ use super::settings::{Login, Probe, Secret, SslMode};
 
 const DBNAME: &str = "postgres";
 const INTERVAL: Duration = Duration::from_secs(1);
-/// How long a server may take to answer; also without a probe user.
-pub const TIMEOUT: Duration = Duration::from_secs(1);
+/// How long a server may take to answer.
+const TIMEOUT: Duration = Duration::from_secs(1);
 const FAILURE_THRESHOLD: u32 = 3;
 
 /// `None` without a probe user, and when its keys are wrong.
