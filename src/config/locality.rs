@@ -1,0 +1,61 @@
+//! Which members are local: the sections `location` and `local_backends`.
+
+use std::collections::BTreeMap;
+
+use super::section::Section;
+use crate::yaml::Node;
+
+const TAG: &str = "location";
+const WEIGHT: f64 = 1.0;
+
+pub(super) struct Locality {
+    pub(super) location: Option<String>,
+    pub(super) tag: String,
+    pub(super) local_backends: BTreeMap<String, f64>,
+}
+
+pub(super) fn check(top: &Section) -> Locality {
+    let location = top.section("location");
+    if !location.given("name") && !top.given("local_backends") {
+        top.warn(
+            "location.name",
+            "neither it nor local_backends is given: every member is remote",
+            "give the value of the location tag that Patroni's members at this place have",
+        );
+    }
+    Locality {
+        location: location.text("name"),
+        tag: location.text("tag").unwrap_or_else(|| TAG.to_owned()),
+        local_backends: local_backends(top),
+    }
+}
+
+fn local_backends(top: &Section) -> BTreeMap<String, f64> {
+    let mut backends = BTreeMap::new();
+    for item in top.sections("local_backends") {
+        if !item.given("name") {
+            item.missing("name", "a member's name in Patroni");
+        }
+        let weight = weight(&item);
+        let Some(name) = item.text("name") else { continue };
+        if backends.insert(name.clone(), weight).is_some() {
+            item.problem("name", format!("\"{name}\" is in the list twice"), "keep one of them");
+        }
+    }
+    backends
+}
+
+fn weight(item: &Section) -> f64 {
+    let weight = match item.node("weight") {
+        Node::Null => return WEIGHT,
+        Node::Int(n) => *n as f64,
+        Node::Float(n) => *n,
+        _ => f64::NAN,
+    };
+    if !(weight.is_finite() && weight >= 0.0) {
+        let hint = "a share of reads, as pgpool's backend_weight: 0, 1, 2.5";
+        item.problem("weight", "is not a number from 0 up", hint);
+        return WEIGHT;
+    }
+    weight
+}

@@ -1,0 +1,66 @@
+//! A TCP connection, or what its failure says about the server.
+
+use std::io::{self, ErrorKind};
+
+use tokio::net::{TcpStream, lookup_host};
+
+use crate::model::ids::Address;
+use crate::model::reach::Answer;
+
+/// Connects to any of the host's addresses.
+pub(super) async fn tcp(server: &Address) -> Result<TcpStream, Answer> {
+    let resolved = match lookup_host((server.host(), server.port())).await {
+        Ok(addresses) => addresses.collect::<Vec<_>>(),
+        Err(error) => return Err(unresolved(server, &error)),
+    };
+    match TcpStream::connect(resolved.as_slice()).await {
+        Ok(stream) => {
+            // Without it the small messages of a login wait for each other's acknowledgement.
+            let _ = stream.set_nodelay(true);
+            Ok(stream)
+        }
+        Err(error) => Err(failed(&error)),
+    }
+}
+
+/// A name that nobody resolves says nothing about the server behind it.
+fn unresolved(server: &Address, error: &io::Error) -> Answer {
+    Answer::Unreachable(format!("the name {} does not resolve: {error}", server.host()))
+}
+
+/// Only what the other side, or the network on its behalf, answered counts as dead. No permission,
+/// no local address, no file handle left: that is this host's trouble.
+fn failed(error: &io::Error) -> Answer {
+    let text = format!("TCP: {error}");
+    match error.kind() {
+        ErrorKind::ConnectionRefused
+        | ErrorKind::ConnectionReset
+        | ErrorKind::ConnectionAborted
+        | ErrorKind::HostUnreachable
+        | ErrorKind::NetworkUnreachable => Answer::Dead(text),
+        _ => Answer::Unreachable(text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trouble_on_this_side_is_not_a_dead_server() {
+        for (errno, dead) in [
+            (111, true),  // ECONNREFUSED
+            (104, true),  // ECONNRESET
+            (113, true),  // EHOSTUNREACH
+            (101, true),  // ENETUNREACH
+            (110, false), // ETIMEDOUT
+            (24, false),  // EMFILE
+            (13, false),  // EACCES
+            (99, false),  // EADDRNOTAVAIL
+        ] {
+            let answer = failed(&io::Error::from_raw_os_error(errno));
+            assert_eq!(matches!(answer, Answer::Dead(_)), dead, "{answer:?}");
+            assert_eq!(matches!(answer, Answer::Unreachable(_)), !dead, "{answer:?}");
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! A login and one question: `SELECT pg_is_in_recovery()`.
+
+use std::error::Error as _;
+use std::io;
+use std::pin::pin;
+
+use rustls::pki_types::ServerName;
+use tokio::net::TcpStream;
+use tokio_postgres::config::SslMode as WireMode;
+use tokio_postgres::tls::MakeTlsConnect;
+use tokio_postgres::{Client, Config, Error, NoTls, SimpleQueryMessage};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use super::tls::{self, TlsError};
+use super::{dial, sqlstate, told};
+use crate::config::settings::{Probe, SslMode};
+use crate::model::ids::Address;
+use crate::model::reach::Answer;
+
+/// invalid_authorization_specification: what a `hostnossl` or `hostssl` line refuses with.
+const NO_PG_HBA_ENTRY: &str = "28000";
+
+/// How to log in; built once.
+pub(super) struct Login {
+    plain: Config,
+    secure: Config,
+    /// `None`: sslmode `disable`.
+    tls: Option<MakeRustlsConnect>,
+    /// sslmode `prefer`: when it does not work with TLS, it may work without.
+    or_plain: bool,
+}
+
+impl Login {
+    pub(super) fn new(probe: &Probe) -> Result<Self, TlsError> {
+        let mut config = Config::new();
+        config.user(&probe.login.username).dbname(&probe.dbname).application_name("geo-agent");
+        if !probe.login.password.reveal().is_empty() {
+            config.password(probe.login.password.reveal());
+        }
+        let (mut plain, mut secure) = (config.clone(), config);
+        plain.ssl_mode(WireMode::Disable);
+        secure.ssl_mode(match probe.sslmode {
+            SslMode::Disable | SslMode::Prefer => WireMode::Prefer,
+            SslMode::Require | SslMode::VerifyCa(_) | SslMode::VerifyFull(_) => WireMode::Require,
+        });
+        let tls = tls::client_config(&probe.sslmode)?.map(MakeRustlsConnect::new);
+        Ok(Login { plain, secure, tls, or_plain: probe.sslmode == SslMode::Prefer })
+    }
+
+    /// The answer of a server that a connection has been made to. The caller has the clock.
+    pub(super) async fn ask(&self, stream: TcpStream, server: &Address) -> Answer {
+        let Some(tls) = &self.tls else { return self.ask_plainly(stream).await };
+        let error = match self.ask_securely(tls, stream, server).await {
+            Ok(answer) => return answer,
+            Err(error) => error,
+        };
+        // As libpq does: a broken handshake, or a pg_hba.conf that does not want TLS.
+        let may_help = match error.code() {
+            Some(code) => code.code() == NO_PG_HBA_ENTRY,
+            None => true,
+        };
+        if !(self.or_plain && may_help) {
+            return answer_of(&error);
+        }
+        match dial::tcp(server).await {
+            Ok(stream) => self.ask_plainly(stream).await,
+            Err(answer) => answer,
+        }
+    }
+
+    async fn ask_plainly(&self, stream: TcpStream) -> Answer {
+        let asked = async {
+            let (client, connection) = self.plain.connect_raw(stream, NoTls).await?;
+            question(client, connection).await
+        };
+        asked.await.unwrap_or_else(|error| answer_of(&error))
+    }
+
+    async fn ask_securely(
+        &self,
+        tls: &MakeRustlsConnect,
+        stream: TcpStream,
+        server: &Address,
+    ) -> Result<Answer, Error> {
+        // The TLS library refuses a name that it cannot put into a ClientHello, an underscore at
+        // the wrong place, say; a name that is not verified need not be the real one.
+        let name = match ServerName::try_from(server.host()) {
+            Ok(_) => server.host(),
+            Err(_) => "invalid.invalid",
+        };
+        let mut maker = tls.clone();
+        let connector = match MakeTlsConnect::<TcpStream>::make_tls_connect(&mut maker, name) {
+            Ok(connector) => connector,
+            Err(never) => match never {},
+        };
+        let (client, connection) = self.secure.connect_raw(stream, connector).await?;
+        question(client, connection).await
+    }
+}
+
+/// Asks, and ends the session as a client should: the server logs a lost connection otherwise.
+async fn question(
+    client: Client,
+    connection: impl Future<Output = Result<(), Error>>,
+) -> Result<Answer, Error> {
+    let mut connection = pin!(connection);
+    let rows = {
+        let query = client.simple_query("SELECT pg_is_in_recovery()");
+        tokio::select! {
+            biased;
+            rows = query => rows?,
+            ended = &mut connection => {
+                return ended.map(|()| Answer::Dead("it closed the connection".to_owned()));
+            }
+        }
+    };
+    // Without its client the connection says Terminate and closes.
+    drop(client);
+    let _ = connection.await;
+    let row = rows.iter().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) => row.try_get(0).ok().flatten(),
+        _ => None,
+    });
+    Ok(match row {
+        Some("f") => Answer::Writable,
+        Some("t") => Answer::ReadOnly,
+        _ => Answer::Alive("it did not say whether it is in recovery".to_owned()),
+    })
+}
+
+fn answer_of(error: &Error) -> Answer {
+    if let Some(by_server) = error.as_db_error() {
+        return sqlstate::answer(by_server.code().code(), by_server.message());
+    }
+    let cause = error.source();
+    let text = match cause {
+        Some(cause) => told(&format!("{error}: {cause}")),
+        None => told(&error.to_string()),
+    };
+    let broken = cause.and_then(|cause| cause.downcast_ref::<io::Error>()).map(io::Error::kind);
+    match broken {
+        Some(
+            io::ErrorKind::UnexpectedEof
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::BrokenPipe,
+        ) => Answer::Dead(text),
+        None if error.is_closed() => Answer::Dead(text),
+        _ => Answer::Alive(text),
+    }
+}
