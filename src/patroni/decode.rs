@@ -14,6 +14,9 @@ use crate::model::ids::{Address, MemberName};
 /// etcd itself takes requests of at most 1.5 MiB unless told otherwise.
 const VALUE_MAX: usize = 2 * 1024 * 1024;
 
+/// More than a cluster has members; keeps a flood of broken keys out of the log.
+const NOTES_MAX: usize = 100;
+
 /// Why a scope cannot be read at all.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DecodeError {
@@ -63,7 +66,7 @@ pub fn decode<'a>(
     }
     scope.note_shared_addresses(&view);
     scope.note_leader_without_member(&view);
-    view.notes = scope.notes;
+    view.notes = at_most(NOTES_MAX, scope.notes);
     Ok(view)
 }
 
@@ -220,6 +223,15 @@ impl<'a> Scope<'a> {
             self.notes.push(format!("{name} holds the leader key but has no member key"));
         }
     }
+}
+
+fn at_most(limit: usize, mut notes: Vec<String>) -> Vec<String> {
+    if notes.len() > limit {
+        let more = notes.len() - limit;
+        notes.truncate(limit);
+        notes.push(format!("and {more} more"));
+    }
+    notes
 }
 
 fn is_patronis(key: &str) -> bool {
