@@ -1,0 +1,12 @@
+//! What several tests share.
+#![allow(dead_code, unused_imports)] // each test binary uses its part
+
+pub mod fake_pgpool;
+pub mod fake_pool;
+mod fake_replies;
+mod fake_worker;
+mod in_memory;
+
+pub use fake_pgpool::{FakePgpool, Manner, Received};
+pub use fake_pool::{Effect, FakePool, FakeSlot, Refusal};
+pub use in_memory::InMemory;
