@@ -39,7 +39,9 @@ impl Endpoint {
     fn of(pcp: &Pcp) -> Endpoint {
         match pcp.host.starts_with('/') {
             true => Endpoint::Unix(Path::new(&pcp.host).join(format!(".s.PGSQL.{}", pcp.port))),
-            false => Endpoint::Tcp { host: pcp.host.clone(), port: pcp.port },
+            false => {
+                Endpoint::Tcp { host: pcp.host.trim_matches(['[', ']']).to_owned(), port: pcp.port }
+            }
         }
     }
 }
@@ -79,7 +81,7 @@ pub(super) async fn connect(pcp: &Pcp) -> Result<(Box<dyn Stream>, Endpoint), Pc
 async fn open(endpoint: &Endpoint) -> io::Result<Box<dyn Stream>> {
     match endpoint {
         Endpoint::Unix(socket) => Ok(Box::new(UnixStream::connect(socket).await?)),
-        Endpoint::Tcp { host, port } => tcp(host.trim_matches(['[', ']']), *port).await,
+        Endpoint::Tcp { host, port } => tcp(host, *port).await,
         Endpoint::TcpInstead { port, .. } => tcp(LOOPBACK, *port).await,
     }
 }

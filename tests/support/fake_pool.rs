@@ -2,13 +2,14 @@
 //! clock. Its rules are those of proto-notes/changes.md, the surprising ones included.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::fmt;
 use std::time::Duration;
 
 use geo_agent::model::ids::{Address, SlotIndex};
 use geo_agent::model::pool::{PoolVersion, Watchdog};
 use geo_agent::model::slots::SlotTable;
 use geo_agent::seams::PoolRequest;
+
+use super::refusal::Refusal;
 
 /// pgpool's ring of waiting requests; what does not fit is acknowledged and lost.
 const QUEUE_MAX: usize = 10;
@@ -69,32 +70,6 @@ pub enum Effect {
     /// The queue was full.
     Lost(PoolRequest),
 }
-
-/// An error that pgpool answers with.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
-    pub is_fatal: bool,
-    pub message: String,
-    pub detail: String,
-}
-
-impl Refusal {
-    pub fn error(message: impl Into<String>, detail: impl Into<String>) -> Self {
-        Refusal { is_fatal: false, message: message.into(), detail: detail.into() }
-    }
-
-    pub fn fatal(message: impl Into<String>, detail: impl Into<String>) -> Self {
-        Refusal { is_fatal: true, ..Refusal::error(message, detail) }
-    }
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.message, self.detail)
-    }
-}
-
-impl std::error::Error for Refusal {}
 
 impl FakePool {
     /// A pgpool 4.6 that has been up for a while: every slot attached, slot 0 its primary and the

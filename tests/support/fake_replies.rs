@@ -5,7 +5,8 @@ use geo_agent::model::pool::PoolVersion;
 use geo_agent::pcp::frame::{framed, text};
 use geo_agent::seams::PoolRequest;
 
-use super::fake_pool::{FakePool, Refusal};
+use super::fake_pool::FakePool;
+use super::refusal::Refusal;
 
 /// `srand`'s top, by which pgpool multiplies shares.
 const RAND_MAX: f64 = 2_147_483_647.0;

@@ -10,8 +10,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::Instant;
 
 use super::fake_pgpool::{Manner, PASSWORD, Received, Shared, USERNAME};
-use super::fake_pool::Refusal;
 use super::fake_replies::{self, packet};
+use super::refusal::Refusal;
 
 /// One connection; the client's end is the end of it.
 pub(super) async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, shared: Arc<Shared>) {

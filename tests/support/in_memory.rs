@@ -7,7 +7,8 @@ use geo_agent::model::ids::SlotIndex;
 use geo_agent::model::pool::{NodeRole, NodeStatus, PoolNode, PoolVersion, PoolView, Sessions};
 use geo_agent::seams::{Ask, Pool, PoolRequest};
 
-use super::fake_pool::{FakePool, Refusal};
+use super::fake_pool::FakePool;
+use super::refusal::Refusal;
 
 /// A [`Pool`] without a wire, for tests of the loop. Changes take effect at once, or at
 /// [`FakePool::settle`] when the pool has a delay.

@@ -10,7 +10,7 @@ use crate::model::pool::Sessions;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProcessInfo {
     pub pid: u32,
-    /// `None` before 4.3, and for a number that no slot can have.
+    /// `None` where it is not read (up to 4.2), and for a number that no slot can have.
     pub slot: Option<SlotIndex>,
     /// A client is using this connection.
     pub in_session: bool,
@@ -41,7 +41,7 @@ fn row_since_4_3(mut fields: Fields<'_>, says_reader: bool) -> Result<ProcessInf
     let slot = SlotIndex::new(fields.number("a backend id")?);
     fields.skip(10)?;
     let connected = fields.flag("connected")?;
-    // A backend that was detached during a session keeps its flag when the session ends.
+    // A slot that was detached during a session keeps its flag until the child ends, too.
     let is_waiting = fields.bytes()? == b"Wait for connection";
     // What a later version appends is not worth failing for: this only counts.
     let reads_here = says_reader.then(|| fields.flag("load_balance_node")).transpose()?;
