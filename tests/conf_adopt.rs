@@ -4,7 +4,7 @@ use geo_agent::model::ids::SlotIndex;
 use geo_agent::model::slots::SlotEntry;
 use geo_agent::pgpool_conf::adopt::{Adopted, adopt};
 use geo_agent::pgpool_conf::findings::findings;
-use geo_agent::pgpool_conf::settings::{includes, values, with_defaults};
+use geo_agent::pgpool_conf::settings::{values, with_defaults};
 use geo_agent::pgpool_conf::table::{BEGIN, END, read, render};
 
 const SAMPLE: &str = include_str!("samples/pgpool.conf");
@@ -139,7 +139,6 @@ fn settings_are_read_with_the_last_one_winning() {
     assert_eq!(all["pcp_port"], "9898");
     assert_eq!(all["sr_check_password"], "AES#not a comment");
     assert!(!all.contains_key("include"));
-    assert_eq!(includes(b"\ninclude 'a b'\nInclude = c\n"), [(2, b"a b".to_vec())]);
     let found: Vec<String> = findings(&with_defaults(all)).into_iter().map(|f| f.setting).collect();
     assert_eq!(
         found,

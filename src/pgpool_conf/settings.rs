@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::lines::lines;
 
 /// Every setting of one file, the last one winning, as pgpool has it. Lines that pgpool cannot read
-/// are skipped. The values include passwords: never print the map.
+/// are skipped, and so are the files that it includes. The values include passwords: never print the map.
 pub fn values(file: &[u8]) -> BTreeMap<String, String> {
     lines(file)
         .iter()
@@ -15,17 +15,6 @@ pub fn values(file: &[u8]) -> BTreeMap<String, String> {
             let value = String::from_utf8_lossy(&setting.value);
             (setting.key.clone(), value.trim_end_matches('\n').to_owned())
         })
-        .collect()
-}
-
-/// The files that this one includes (4.3 and later), in order, with the line of each directive.
-/// Up to 4.2 pgpool takes `include` for an unknown setting and ignores it.
-pub fn includes(file: &[u8]) -> Vec<(usize, Vec<u8>)> {
-    lines(file)
-        .iter()
-        .flat_map(|line| line.settings().iter().map(|s| (line.number, s)))
-        .filter(|(_, setting)| setting.key == "include")
-        .map(|(line, setting)| (line, setting.value.clone()))
         .collect()
 }
 
