@@ -33,7 +33,8 @@ pub enum PidFile {
 }
 
 /// Sentences on what a pgpool that answers has lost; empty when it is whole, or cannot be looked at.
-/// `settings` are pgpool's live ones, or its file's: a path that is not in them is not looked for.
+/// `settings` are pgpool's live ones if they are known, else its file's, which may have changed since
+/// pgpool started. A path that is not in them is not looked for.
 /// `pcp_host` is where the agent reaches pgpool.
 pub fn damage(settings: &BTreeMap<String, String>, pcp_host: &str) -> Vec<String> {
     if !is_this_host(pcp_host) {
@@ -50,21 +51,23 @@ pub fn is_this_host(pcp_host: &str) -> bool {
         || bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
-/// Which files these settings make pgpool have. Relative paths are left out.
+/// Which files these settings make pgpool have. Relative paths are left out. A file may still have the
+/// `socket_dir` of 4.3 beside the `unix_socket_directories` of 4.4 and later; then the latter counts.
 pub fn files(settings: &BTreeMap<String, String>) -> Files {
-    let sockets = |directories: &[&str], port: &str| -> Vec<PathBuf> {
-        let Some(port) = settings.get(port) else { return Vec::new() };
-        directories
-            .iter()
-            .filter_map(|name| settings.get(*name))
-            .flat_map(|list| list.split(','))
+    let sockets = |directories: &str, port: &str| -> Vec<PathBuf> {
+        let (Some(list), Some(port)) = (settings.get(directories), settings.get(port)) else {
+            return Vec::new();
+        };
+        list.split(',')
             .map(|directory| Path::new(directory.trim()))
             .filter(|directory| directory.is_absolute())
             .map(|directory| directory.join(format!(".s.PGSQL.{port}")))
             .collect()
     };
-    let mut all = sockets(&["unix_socket_directories", "socket_dir"], "port");
-    all.extend(sockets(&["pcp_socket_dir"], "pcp_port"));
+    let newer = settings.contains_key("unix_socket_directories");
+    let name = if newer { "unix_socket_directories" } else { "socket_dir" };
+    let mut all = sockets(name, "port");
+    all.extend(sockets("pcp_socket_dir", "pcp_port"));
     let pid_file = settings.get("pid_file_name").map(PathBuf::from).filter(|p| p.is_absolute());
     Files { pid_file, sockets: all }
 }
@@ -129,8 +132,8 @@ mod tests {
     fn the_files_come_from_the_settings() {
         let settings = [
             ("pid_file_name", "/run/p.pid"),
-            ("unix_socket_directories", "/a, /b"),
-            ("socket_dir", "relative"),
+            ("unix_socket_directories", "/a, /b, relative"),
+            ("socket_dir", "/old"),
             ("port", "9999"),
             ("pcp_socket_dir", "/c"),
         ];

@@ -30,54 +30,49 @@ pub fn findings(settings: &BTreeMap<String, String>) -> Vec<Finding> {
 
 type Verdict = Option<(&'static str, &'static str)>;
 
+/// Switches that must be off: name, why, what to do.
+const MUST_BE_OFF: [(&str, &str, &str); 6] = [
+    (
+        "failover_on_backend_error",
+        "pgpool detaches a node by itself when one session loses its connection",
+        "set failover_on_backend_error = off",
+    ),
+    (
+        "fail_over_on_backend_error",
+        "pgpool up to 3.7 detaches a node by itself when one session loses its connection",
+        "set fail_over_on_backend_error = off, from 4.0 on failover_on_backend_error",
+    ),
+    (
+        "failover_on_backend_shutdown",
+        "pgpool detaches a primary that is being stopped and then hangs every client; on is the default \
+         up to 4.3.8 and 4.4.5",
+        "set failover_on_backend_shutdown = off",
+    ),
+    ("auto_failback", "pgpool attaches again what the agent detached", "set auto_failback = off"),
+    (
+        "detach_false_primary",
+        "pgpool detaches a primary by its own judgement",
+        "set detach_false_primary = off",
+    ),
+    (
+        "memory_cache_enabled",
+        "cached results outlive a change of the primary",
+        "set memory_cache_enabled = off, or a short memqcache_expire",
+    ),
+];
+
 fn judge(setting: &str, value: &str) -> Verdict {
     if let Some(SlotKey::Of(_, Field::Flag)) = slot_key(setting) {
         return judge_flag(value);
     }
+    if let Some((_, why, fix)) = MUST_BE_OFF.iter().find(|(name, ..)| *name == setting) {
+        return is_on(value).then_some((*why, *fix));
+    }
+    if setting.ends_with("_command") {
+        return judge_command(setting).filter(|_| !value.trim().is_empty());
+    }
     let when = |bad: bool, why, fix| bad.then_some((why, fix));
     match setting {
-        "failover_on_backend_error" | "fail_over_on_backend_error" => when(
-            is_on(value),
-            "pgpool detaches a node by itself when one session loses its connection",
-            "set failover_on_backend_error = off",
-        ),
-        "failover_on_backend_shutdown" => when(
-            is_on(value),
-            "pgpool detaches a primary that is being stopped and then hangs every client; on is the \
-             default up to 4.3.8 and 4.4.5",
-            "set failover_on_backend_shutdown = off",
-        ),
-        "auto_failback" => when(
-            is_on(value),
-            "pgpool attaches again what the agent detached",
-            "set auto_failback = off",
-        ),
-        "detach_false_primary" => when(
-            is_on(value),
-            "pgpool detaches a primary by its own judgement",
-            "set detach_false_primary = off",
-        ),
-        "memory_cache_enabled" => when(
-            is_on(value),
-            "cached results outlive a change of the primary",
-            "set memory_cache_enabled = off, or a short memqcache_expire",
-        ),
-        "failover_command" | "failback_command" => when(
-            !value.is_empty(),
-            "pgpool runs it at every detach or attach, next to what Patroni does",
-            "set it to ''",
-        ),
-        "follow_primary_command" | "follow_master_command" => when(
-            !value.is_empty(),
-            "pgpool then detaches every other node when the primary changes",
-            "set it to ''",
-        ),
-        "recovery_1st_stage_command" | "recovery_2nd_stage_command" => when(
-            !value.is_empty(),
-            "pgpool refuses a configuration in which a slot has no backend_data_directory, and Patroni \
-             rebuilds nodes, not pgpool",
-            "set it to ''",
-        ),
         "load_balance_mode" => when(
             is_off(value),
             "pgpool sends no read to a replica",
@@ -94,6 +89,25 @@ fn judge(setting: &str, value: &str) -> Verdict {
             "set sr_check_user and sr_check_password to a user that may log in on every node",
         ),
         _ => judge_time(setting, value),
+    }
+}
+
+/// What is wrong with having this command at all.
+fn judge_command(setting: &str) -> Verdict {
+    match setting {
+        "failover_command" | "failback_command" => Some((
+            "pgpool runs it at every detach or attach, next to what Patroni does",
+            "set it to ''",
+        )),
+        "follow_primary_command" | "follow_master_command" => {
+            Some(("pgpool then detaches every other node when the primary changes", "set it to ''"))
+        }
+        "recovery_1st_stage_command" | "recovery_2nd_stage_command" => Some((
+            "pgpool refuses a configuration in which a slot has no backend_data_directory, and Patroni \
+             rebuilds nodes, not pgpool",
+            "set it to ''",
+        )),
+        _ => None,
     }
 }
 
