@@ -1,0 +1,84 @@
+//! What the daemon thinks, in a small file beside pgpool.conf, for `geo-agent status` to show.
+//!
+//! Nothing is ever decided from it. Times are seconds since 1970.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::atomic::{self, Attributes};
+use super::error::FileError;
+use super::lock::holder;
+use super::replace::{beside, resolve};
+
+const SUFFIX: &str = ".geo-agent.state";
+
+/// The daemon's state. It carries no secret and no etcd value but member names and reasons.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentState {
+    pub pid: u32,
+    pub version: String,
+    pub started: u64,
+    #[serde(default)]
+    pub holds: Vec<HeldSince>,
+    /// When it last changed anything, and what.
+    #[serde(default)]
+    pub last_change: Option<LastChange>,
+}
+
+/// A hold, and since when it has been the same.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeldSince {
+    pub member: Option<String>,
+    pub slot: Option<usize>,
+    pub reason: String,
+    pub since: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastChange {
+    pub at: u64,
+    pub what: String,
+}
+
+/// The daemon's side: writes the state when it is another one than last time.
+#[derive(Debug)]
+pub struct StateFile {
+    path: PathBuf,
+    written: Option<AgentState>,
+}
+
+impl StateFile {
+    /// For the pgpool.conf at this path.
+    pub fn new(config_path: &Path) -> Result<Self, FileError> {
+        Ok(StateFile { path: beside(&resolve(config_path)?, SUFFIX), written: None })
+    }
+
+    /// Says whether anything was written.
+    pub fn save(&mut self, state: &AgentState) -> Result<bool, FileError> {
+        if self.written.as_ref() == Some(state) {
+            return Ok(false);
+        }
+        let text = serde_json::to_string(state).unwrap_or_default() + "\n";
+        let attributes = Attributes { mode: 0o644, owner: None };
+        atomic::write(&self.path, text.as_bytes(), attributes, || Ok(()))?;
+        self.written = Some(state.clone());
+        Ok(true)
+    }
+}
+
+/// The state that was written last, and whether its writer is still at work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SavedState {
+    pub state: AgentState,
+    pub running: bool,
+}
+
+/// `None` when there is none, or none that can be read.
+pub fn read(config_path: &Path) -> Option<SavedState> {
+    let path = beside(&resolve(config_path).ok()?, SUFFIX);
+    let state: AgentState = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
+    let running = holder(config_path).is_some_and(|h| h.pid == state.pid);
+    Some(SavedState { state, running })
+}
