@@ -1,17 +1,33 @@
 # Shared by the scripts in this folder (sourced, not run): messages, docker, compose, names.
 # shellcheck shell=bash
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-LABEL=geo-agent.test        # on every image made here, so that clean-up can tell ours from the user's
+export ROOT
+export PATH="$HOME/.cargo/bin:$PATH"
 
 say() { printf '%s\n' "$*"; }
-warn() { printf '%s\n' "$*" >&2; }
 die() {
-    warn "geo-agent: $*"
+    printf 'geo-agent: %s\n' "$*" >&2
     exit 1
 }
 
-# A heading with the time since the script began: ==> 1:05 text
+# A heading with the time since the script began.
 heading() { printf '\n==> %d:%02d  %s\n' $((SECONDS / 60)) $((SECONDS % 60)) "$*"; }
+
+# progress LOG COMMAND...: its output goes to LOG; a dot every second; the end of LOG if it fails.
+progress() {
+    local log=$1 pid rc=0
+    shift
+    mkdir -p "$(dirname "$log")"
+    "$@" >"$log" 2>&1 </dev/null &
+    pid=$!
+    while sleep 1 && kill -0 "$pid" 2>/dev/null; do printf '.'; done
+    wait "$pid" || rc=$?
+    printf '\n'
+    if [ "$rc" != 0 ]; then
+        tail -n 30 "$log" >&2
+        die "failed: $* (all of its output: $log)"
+    fi
+}
 
 # docker-compose 1.29 and the v2 plugin both do; the plugin is preferred where both are there.
 compose() {
@@ -22,10 +38,9 @@ compose() {
     fi
 }
 
-# Somebody who was put into the group docker a moment ago has it only in new sessions: start one.
-# Call as: with_docker "$0" "$@"
+# with_docker "$0" "$@": who was put into the group docker a moment ago has it only in new sessions; this starts one.
 with_docker() {
-    if ! docker info >/dev/null 2>&1 && [ -z "${GEO_AGENT_SG:-}" ] && id -nG "$(id -un)" | grep -qw docker; then
+    if [ -z "${GEO_AGENT_SG:-}" ] && ! docker info >/dev/null 2>&1 && id -nG "$(id -un)" | grep -qw docker; then
         GEO_AGENT_SG=1 exec sg docker -c "$(printf '%q ' "$@")"
     fi
 }
