@@ -40,7 +40,8 @@ compose() {
 
 # with_docker "$0" "$@": who was put into the group docker a moment ago has it only in new sessions; this starts one.
 with_docker() {
-    if [ -z "${GEO_AGENT_SG:-}" ] && ! docker info >/dev/null 2>&1 && id -nG "$(id -un)" | grep -qw docker; then
+    if [ -z "${GEO_AGENT_SG:-}" ] && [ "$(id -u)" != 0 ] && ! id -nG | grep -qw docker &&
+        id -nG "$(id -un)" | grep -qw docker; then
         GEO_AGENT_SG=1 exec sg docker -c "$(printf '%q ' "$@")"
     fi
 }
