@@ -19,6 +19,7 @@ use crate::model::plan::Plan;
 use crate::model::policy::Policy;
 use crate::model::reach::Answer;
 use crate::observe::{Observer, Questions, chain};
+use crate::patroni;
 use crate::plan::{check, plan, questions};
 use crate::retry::{Outcome, next_look};
 use crate::seams::{ConfFile, Health, Pool, Prober};
@@ -28,7 +29,7 @@ use crate::seams::{ConfFile, Health, Pool, Prober};
 const LEADER_POLL: Duration = Duration::from_millis(15);
 
 /// The newest word on the cluster, as the follower publishes it.
-pub type ClusterNews = watch::Receiver<Seen<Arc<ClusterView>>>;
+pub type ClusterNews = watch::Receiver<patroni::Seen>;
 
 /// What one look came to; for the log and for `status`.
 pub struct Round {
@@ -46,17 +47,19 @@ pub struct Reconciler<P, C, R, H> {
 
 impl<P: Pool, C: ConfFile, R: Prober, H: Health> Reconciler<P, C, R, H> {
     /// Runs until it is dropped. `report` is told of every round.
-    pub async fn run(mut self, mut report: impl FnMut(&Round)) {
+    pub async fn run(self, mut report: impl FnMut(&Round)) {
         let mut retry = Retry::default();
+        let mut news = self.cluster.clone();
         loop {
-            let (round, outcome, awaited) = self.round(&mut retry).await;
+            let cluster = word_on(&news.borrow_and_update());
+            let (round, outcome, awaited) = self.round(cluster, &mut retry).await;
             report(&round);
             let pause = next_look(outcome);
             if pause.is_zero() {
                 continue;
             }
             tokio::select! {
-                () = changed(&mut self.cluster) => {}
+                () = changed(&mut news) => {}
                 () = self.until_writable(awaited) => {}
                 () = sleep(pause) => {}
             }
@@ -64,8 +67,11 @@ impl<P: Pool, C: ConfFile, R: Prober, H: Health> Reconciler<P, C, R, H> {
     }
 
     /// One look and what follows from it.
-    async fn round(&mut self, retry: &mut Retry) -> (Round, Outcome, Option<Address>) {
-        let cluster = self.cluster.borrow_and_update().clone();
+    async fn round(
+        &self,
+        cluster: Seen<Arc<ClusterView>>,
+        retry: &mut Retry,
+    ) -> (Round, Outcome, Option<Address>) {
         let policy = self.policy.clone();
         let inputs = self.observer.inputs(cluster, policy, Questions::UrgentFirst).await;
         let plan = plan(&inputs);
@@ -128,6 +134,14 @@ fn leader_awaited(inputs: &Inputs) -> Option<Address> {
     (open && !questions::servers_to_ask(inputs).is_empty()).then(|| leader.clone())
 }
 
+/// Not knowing is a reason to hold, never a view.
+fn word_on(seen: &patroni::Seen) -> Seen<Arc<ClusterView>> {
+    match seen {
+        patroni::Seen::Known { view, .. } => Ok(view.clone()),
+        patroni::Seen::Unknown { why, .. } => Err(why.clone()),
+    }
+}
+
 /// Resolves when there is news. A follower that is gone brings none: the drift check goes on.
 async fn changed(news: &mut ClusterNews) {
     if news.changed().await.is_err() {
@@ -138,7 +152,7 @@ async fn changed(news: &mut ClusterNews) {
 async fn another_leader(mut news: ClusterNews, than: Option<&MemberName>) -> MemberName {
     loop {
         changed(&mut news).await;
-        let leader = news.borrow().as_ref().ok().and_then(|view| view.leader.clone());
+        let leader = news.borrow().known().and_then(|view| view.leader.clone());
         if let Some(leader) = leader.filter(|l| Some(l) != than) {
             return leader;
         }

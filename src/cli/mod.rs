@@ -1,1 +1,86 @@
-//! See `lib.rs`.
+//! The commands: what they read, what they print, how they exit. The only place that knows the real
+//! types behind the seams.
+
+mod apply;
+mod args;
+mod check;
+mod init;
+mod json;
+mod logging;
+mod plan;
+mod run;
+mod status;
+mod text;
+mod world;
+
+use std::path::Path;
+
+use anyhow::Context;
+use clap::Parser;
+
+use crate::config::{self, Loaded};
+use args::{Args, Command};
+
+/// Exit status of a command that failed, and of a command line that cannot be understood.
+const FAILED: u8 = 1;
+/// `plan`: there are steps. `status`: not in sync.
+const DIFFERS: u8 = 2;
+
+/// Runs the command line and says how the process ends.
+pub fn main() -> u8 {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(refused) => {
+            let _ = refused.print();
+            return if refused.use_stderr() { FAILED } else { 0 };
+        }
+    };
+    match execute(args) {
+        Ok(status) => status,
+        Err(error) => {
+            eprintln!("geo-agent: {error:#}");
+            FAILED
+        }
+    }
+}
+
+/// One thread does: the agent waits nearly all the time.
+fn execute(args: Args) -> anyhow::Result<u8> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    let path = args.config_path();
+    let command = args.command();
+    logging::start(args.verbose, matches!(command, Command::Run));
+    let done = runtime.block_on(async {
+        match command {
+            Command::Run => run::run(&path).await,
+            Command::Check => Ok(check::check(&path).await),
+            command => one_shot(command, load(&path)?).await,
+        }
+    });
+    // A name lookup that hangs must not keep a finished command from ending.
+    runtime.shutdown_background();
+    done
+}
+
+async fn one_shot(command: Command, loaded: Loaded) -> anyhow::Result<u8> {
+    let config = &loaded.config;
+    match command {
+        Command::Plan { output } => plan::plan(config, output).await,
+        Command::Apply => apply::apply(config).await,
+        Command::Init => init::init(config),
+        Command::Status { output } => status::status(config, output).await,
+        Command::Run | Command::Check => unreachable!("handled by execute"),
+    }
+}
+
+/// Reads the configuration and says its warnings.
+fn load(path: &Path) -> anyhow::Result<Loaded> {
+    let loaded = config::load(path)?;
+    for warning in &loaded.warnings {
+        eprintln!("geo-agent: warning: {warning}");
+    }
+    Ok(loaded)
+}

@@ -1,0 +1,64 @@
+//! The real things behind the seams, and one look at all of them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use anyhow::Context;
+
+use crate::config::settings::{Config, Pcp, Restart};
+use crate::host::conf_file::ConfFileOnDisk;
+use crate::host::damage;
+use crate::model::inputs::Inputs;
+use crate::model::policy::Policy;
+use crate::observe::{Observer, Questions, chain};
+use crate::patroni::read::read_once;
+use crate::pcp::client::{DEADLINE, PcpClient};
+use crate::probe::SqlProber;
+use crate::seams::Health;
+
+pub type RealObserver = Observer<PcpClient, ConfFileOnDisk, SqlProber, PoolOnThisHost>;
+
+/// pgpool's files, looked for on this host.
+pub struct PoolOnThisHost {
+    pcp_host: String,
+}
+
+impl Health for PoolOnThisHost {
+    fn damage(&self, settings: &BTreeMap<String, String>) -> Vec<String> {
+        damage::damage(settings, &self.pcp_host)
+    }
+}
+
+/// What observes and acts on the pgpool of this configuration.
+pub fn observer(config: &Config) -> anyhow::Result<RealObserver> {
+    let pcp = pcp(config)?;
+    let client = PcpClient::new(pcp, DEADLINE);
+    let file = ConfFileOnDisk::new(&config.pgpool.config_path, config.policy.slots);
+    let prober = SqlProber::new(config.probe.as_ref()).context("probe.sslmode cannot be set up")?;
+    Ok(Observer::new(client, file, prober, PoolOnThisHost { pcp_host: pcp.host.clone() }))
+}
+
+/// How to speak to pgpool.
+pub fn pcp(config: &Config) -> anyhow::Result<&Pcp> {
+    if matches!(config.pgpool.restart, Restart::Supervise(_)) {
+        anyhow::bail!(
+            "this version does not start pgpool by itself (supervise mode): let systemd or your \
+             container start pgpool, and set pgpool.config_path, pgpool.pcp and \
+             pgpool.restart.mode: never"
+        );
+    }
+    config.pgpool.pcp.as_ref().context("pgpool.pcp is missing: without it pgpool takes no commands")
+}
+
+/// Everything that a whole plan needs, read once.
+pub async fn look(config: &Config, observer: &RealObserver) -> Inputs {
+    let cluster = read_once(&config.etcd).await.map(Arc::new).map_err(|error| chain(&error));
+    let policy: Arc<Policy> = Arc::new(config.policy.clone());
+    observer.inputs(cluster, policy, Questions::All).await
+}
+
+/// The first thing that could not be read: then a command has failed, whatever it prints.
+pub fn unreadable(inputs: &Inputs) -> Option<&str> {
+    let cluster = inputs.cluster.as_ref().err();
+    cluster.or(inputs.pool.as_ref().err()).or(inputs.file.as_ref().err()).map(String::as_str)
+}
