@@ -8,6 +8,7 @@ pub mod assign;
 pub mod attach;
 pub mod check;
 pub mod describe;
+pub mod detach;
 pub mod ground;
 pub mod questions;
 pub mod sequence;
@@ -65,7 +66,7 @@ fn rows(ground: &Ground, assignment: &Assignment, sequence: &Sequence) -> Vec<Sl
         host: entry.host.clone(),
         port: entry.port,
         local: assignment.member(*slot).is_some_and(|m| ground.policy.local_weight(m).is_some()),
-        from: state_now(ground.pool, ground.weight_in_file(*slot), *slot),
+        from: state_now(ground.pool, ground.weight_in_file(*slot).unwrap_or(entry.weight), *slot),
         to: sequence.state_then(*slot),
     };
     assignment.table.entries.iter().map(row).collect()
@@ -100,7 +101,7 @@ fn state_now(
     weight: f64,
     slot: crate::model::ids::SlotIndex,
 ) -> Option<SlotState> {
-    let node = pool.nodes.get(&slot).filter(|n| n.status != NodeStatus::Unused)?;
+    let node = pool.nodes.get(&slot).filter(|n| n.port != 0)?;
     let status = match node.status {
         NodeStatus::Up => SlotStatus::Up,
         NodeStatus::Down => SlotStatus::Down,
