@@ -61,6 +61,9 @@ pub fn printable(text: &str) -> String {
             || matches!(c, '\u{2028}' | '\u{2029}')
             || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
     };
+    if !text.contains(tricky) {
+        return text.to_owned();
+    }
     text.chars()
         .flat_map(|c| {
             let escaped: Vec<char> = if tricky(c) { c.escape_default().collect() } else { vec![c] };

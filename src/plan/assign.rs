@@ -75,7 +75,8 @@ pub fn members_to_slots<'a>(ground: &Ground<'a>) -> Assignment<'a> {
             },
         };
         members.insert(slot, member);
-        if let Some(entry) = table.entries.get_mut(&slot) {
+        let entry = table.entries.get_mut(&slot);
+        if let Some(entry) = entry.filter(|e| e.member.as_ref() != Some(&member.name)) {
             entry.member = Some(member.name.clone());
         }
     }
@@ -147,6 +148,9 @@ fn addresses_of(ground: &Ground, table: &mut SlotTable) -> BTreeMap<SlotIndex, A
     let mut addresses: BTreeMap<SlotIndex, Address> =
         table.entries.iter().filter_map(|(s, e)| Some((*s, e.address()?))).collect();
     let live = |s: &SlotIndex| is_live(ground, *s);
+    if table.entries.keys().all(live) {
+        return addresses;
+    }
     let mut served: HashSet<Address> =
         addresses.iter().filter(|(s, _)| live(s)).map(|(_, a)| a.clone()).collect();
     addresses.retain(|slot, address| live(slot) || served.insert(address.clone()));
@@ -199,7 +203,7 @@ fn may_promote(ground: &Ground, addresses: &BTreeMap<SlotIndex, Address>) -> boo
 /// two members that claim one address, the one that serves comes first.
 fn leader_first<'a>(ground: &Ground<'a>) -> Vec<&'a Member> {
     let mut members: Vec<&Member> = ground.cluster.members.values().collect();
-    members.sort_by_key(|m| (m.name != ground.leader.name, !m.is_serving()));
+    members.sort_by_cached_key(|m| (m.name != ground.leader.name, !m.is_serving()));
     members
 }
 

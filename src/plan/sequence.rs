@@ -6,6 +6,7 @@
 //! attach makes pgpool's main process log in everywhere (pgpool-facts hazard 10). Detaching comes
 //! after the leader is attached.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use crate::model::ids::SlotIndex;
@@ -23,7 +24,8 @@ pub struct Sequence<'a> {
     pub(super) ground: &'a Ground<'a>,
     pub(super) assignment: &'a Assignment<'a>,
     pub(super) wishes: &'a Wishes,
-    table: SlotTable,
+    /// What the file says by now.
+    table: Cow<'a, SlotTable>,
     /// pgpool runs with other weights or slots than the file has.
     stale: bool,
     pub(super) attached: BTreeSet<SlotIndex>,
@@ -46,7 +48,8 @@ impl<'a> Sequence<'a> {
         let end = sequence.attached_at_the_end(&attach, &detach);
         let goal = weights::when_attached(&assignment.table, wishes, assignment.leader, &end);
 
-        sequence.write(sequence.bridge(&goal, &attach));
+        let bridge = sequence.bridge(&goal, &attach);
+        sequence.write(&bridge);
         for slot in &attach.blockers {
             sequence.detach(*slot, attach::why_in_the_way(&sequence, *slot));
         }
@@ -56,7 +59,7 @@ impl<'a> Sequence<'a> {
         for slot in detach {
             sequence.detach(slot, wishes.why(slot));
         }
-        sequence.write(goal);
+        sequence.write(&goal);
         sequence
     }
 
@@ -90,10 +93,10 @@ impl<'a> Sequence<'a> {
         assignment: &'a Assignment<'a>,
         wishes: &'a Wishes,
     ) -> Self {
-        let table = ground.file.unwrap_or(&assignment.table).clone();
+        let table = ground.file.unwrap_or(&assignment.table);
         Sequence {
-            stale: ground.file.is_ok() && !ground.pool.runs_with(&table),
-            table,
+            stale: ground.file.is_ok() && !ground.pool.runs_with(table),
+            table: Cow::Borrowed(table),
             attached: ground.pool.attached().map(|(slot, _)| slot).collect(),
             primary: ground.pool.primary(),
             steps: Vec::new(),
@@ -130,7 +133,7 @@ impl<'a> Sequence<'a> {
         if let Some(slot) = chosen {
             let gap = |s: &SlotIndex| self.ground.pool.nodes.get(s).is_some_and(|n| n.port == 0);
             if self.assignment.table.entries.keys().any(gap) {
-                self.write(self.with_new_slots()); // a promote spoils the gaps
+                self.write(&self.with_new_slots()); // a promote spoils the gaps
             }
             self.promote(slot, "stands in: pgpool's primary does not answer and would freeze it");
         }
@@ -149,8 +152,8 @@ impl<'a> Sequence<'a> {
 
     /// The weights for the time between: everything that the goal raises, and reads for somebody at
     /// each moment: now, when the blockers are gone, and when the first slot is attached.
-    fn bridge(&self, goal: &SlotTable, attach: &attach::Allowed) -> SlotTable {
-        let Some(first) = attach.slots.first() else { return goal.clone() };
+    fn bridge<'g>(&self, goal: &'g SlotTable, attach: &attach::Allowed) -> Cow<'g, SlotTable> {
+        let Some(first) = attach.slots.first() else { return Cow::Borrowed(goal) };
         let stay: BTreeSet<_> =
             self.attached.iter().copied().filter(|s| !attach.blockers.contains(s)).collect();
         let last_to_go = attach.blockers.last().map(|s| BTreeSet::from([*s]));
@@ -168,7 +171,7 @@ impl<'a> Sequence<'a> {
                 table = weights::with_weight(table, slot, 1.0);
             }
         }
-        table
+        Cow::Owned(table)
     }
 
     /// The assigned slots with the weights of the table as it is by now.
@@ -183,15 +186,15 @@ impl<'a> Sequence<'a> {
     }
 
     /// Brings the file, and pgpool's reading of it, to this table.
-    fn write(&mut self, table: SlotTable) {
+    fn write(&mut self, table: &SlotTable) {
         if self.ground.file.is_err() {
             return;
         }
-        if table != self.table {
-            let reason = describe::changes(&self.table, &table);
-            let reload = describe::needs_reload(&self.table, &table);
+        if *table != *self.table {
+            let reason = describe::changes(&self.table, table);
+            let reload = describe::needs_reload(&self.table, table);
             self.push(Act::WriteConf(table.clone()), None, reason, Disruption::None, Some(0));
-            self.table = table;
+            self.table = Cow::Owned(table.clone());
             self.stale |= reload;
         }
         if self.stale {
@@ -207,7 +210,7 @@ impl<'a> Sequence<'a> {
             let table = self.with_new_slots();
             let weight = table.entries.get(&slot).map_or(0.0, |e| e.weight);
             let weight = if weight > 0.0 { weight } else { 1.0 };
-            self.write(weights::with_weight(table, slot, weight));
+            self.write(&weights::with_weight(table, slot, weight));
         }
         let all = self.ground.pool.sessions.as_ref().map(|s| s.total);
         self.push(Act::Promote(slot), Some(slot), why.to_owned(), Disruption::All, all);
