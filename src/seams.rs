@@ -13,7 +13,8 @@ use crate::model::slots::SlotTable;
 pub struct Ask {
     /// Its settings (PCP `B`), which also tell its version.
     pub settings: bool,
-    /// Its watchdog (PCP `W`); an error in pgpool's log where there is none, so ask only if there is.
+    /// Its watchdog (PCP `W`); an error in pgpool's log where there is none, so ask only if there
+    /// is.
     pub watchdog: bool,
     /// Its client sessions (PCP `P`).
     pub sessions: bool,
@@ -58,7 +59,8 @@ pub trait ConfFile {
 
 /// PostgreSQL servers, asked from this host.
 pub trait Prober {
-    /// Asks all of them at once, each within the probe's timeout. Never fails: silence is an answer.
+    /// Asks all of them at once, each within the probe's timeout. Never fails: silence is an
+    /// answer.
     async fn ask(&self, servers: &BTreeSet<Address>) -> Reachability;
 }
 

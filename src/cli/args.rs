@@ -6,7 +6,8 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 const DEFAULT_CONFIG: &str = "/etc/geo-agent/config.yaml";
 
-const ABOUT: &str = "Keeps a long-lived Pgpool-II in line with a Patroni cluster, over PCP, without restarting it";
+const ABOUT: &str =
+    "Keeps a long-lived Pgpool-II in line with a Patroni cluster, over PCP, without restarting it";
 
 const LONG_ABOUT: &str = "\
 Keeps a long-lived Pgpool-II in line with a Patroni cluster, over PCP, without restarting it.
@@ -110,7 +111,7 @@ mod tests {
 
     #[test]
     fn the_command_line_is_well_formed() {
-        Args::command().debug_assert();
+        <Args as CommandFactory>::command().debug_assert();
     }
 
     #[test]

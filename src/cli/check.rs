@@ -75,7 +75,9 @@ impl Report {
         let bad = text::count(self.bad, "thing");
         match (self.bad, self.warnings) {
             (0, 0) => println!("all is well"),
-            (0, n) => println!("nothing has to be mended; {}", text::count(n, "piece") + " of advice"),
+            (0, n) => {
+                println!("nothing has to be mended; {}", text::count(n, "piece") + " of advice")
+            }
             (_, _) => println!("{bad} to mend"),
         }
         if self.bad == 0 { 0 } else { FAILED }
@@ -101,7 +103,7 @@ async fn pgpool_conf(config: &Config, report: &mut Report) -> bool {
             return false;
         }
     };
-    if let Err(why) = writable::why_not(path) {
+    if let Err(why) = writable::try_beside(path) {
         report.bad("pgpool.conf", &chain(&why), "");
     }
     match lock::holder(path) {
@@ -127,12 +129,16 @@ async fn etcd(config: &Config, report: &mut Report) -> Option<ClusterView> {
     }
     let view = first?;
     let (base, members) = (&config.etcd.base, view.members.len());
-    let hint = "compare etcd3.scope and etcd3.namespace with `scope` and `namespace` in patroni.yml";
+    let hint =
+        "compare etcd3.scope and etcd3.namespace with `scope` and `namespace` in patroni.yml";
     match (&view.leader, members) {
         (_, 0) => report.bad("patroni", &format!("no member under {base}/"), hint),
         (None, _) => report.warn("patroni", "nobody holds the leader key", "see `patronictl list`"),
         (Some(leader), n) => {
-            report.ok("patroni", &format!("{} under {base}/, led by {leader}", text::count(n, "member")));
+            report.ok(
+                "patroni",
+                &format!("{} under {base}/, led by {leader}", text::count(n, "member")),
+            );
         }
     }
     for note in &view.notes {
@@ -141,9 +147,14 @@ async fn etcd(config: &Config, report: &mut Report) -> Option<ClusterView> {
     let nobody_local = !view.members.values().any(|m| config.policy.local_weight(m).is_some());
     if members > 0 && nobody_local {
         let here = config.policy.location.as_deref().unwrap_or("(not set)");
-        let what = format!("no member is local: location.name is {here}, so reads go to the leader");
+        let what =
+            format!("no member is local: location.name is {here}, so reads go to the leader");
         let tag = &config.policy.location_tag;
-        report.warn("location", &what, &format!("set the tag `{tag}` in patroni.yml of the near members"));
+        report.warn(
+            "location",
+            &what,
+            &format!("set the tag `{tag}` in patroni.yml of the near members"),
+        );
     }
     Some(view)
 }
@@ -194,7 +205,8 @@ async fn postgres(config: &Config, cluster: &ClusterView, report: &mut Report) {
         Err(why) => return report.bad("probe", &chain(&why), ""),
     };
     if config.probe.is_none() {
-        let todo = "set probe.username and probe.password_file: a login without any privilege will do";
+        let todo =
+            "set probe.username and probe.password_file: a login without any privilege will do";
         report.warn("probe", "no probe user: only etcd says when a leader is writable", todo);
     }
     let servers: BTreeSet<Address> =

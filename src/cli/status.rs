@@ -34,6 +34,7 @@ pub async fn status(config: &Config, output: Output) -> anyhow::Result<u8> {
 
 /// Which witnesses could not be heard, and why.
 pub fn errors(inputs: &Inputs) -> Vec<&str> {
-    let words = [inputs.cluster.as_ref().err(), inputs.pool.as_ref().err(), inputs.file.as_ref().err()];
+    let words =
+        [inputs.cluster.as_ref().err(), inputs.pool.as_ref().err(), inputs.file.as_ref().err()];
     words.into_iter().flatten().map(String::as_str).collect()
 }

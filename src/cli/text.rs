@@ -74,18 +74,29 @@ pub fn status(inputs: &Inputs, plan: &Plan, in_sync: bool, agent: Option<&SavedS
         let _ = writeln!(out, "{} {error}", paint(RED, BAD));
     }
     for hold in plan.holds.iter().filter(|h| !super::status::errors(inputs).contains(&&*h.reason)) {
-        let _ = writeln!(out, "{} holds  {}{}", paint(YELLOW, WARN), self::hold(hold), since(hold, agent));
+        let _ = writeln!(
+            out,
+            "{} holds  {}{}",
+            paint(YELLOW, WARN),
+            self::hold(hold),
+            since(hold, agent)
+        );
     }
     match (in_sync, plan.steps.len()) {
         (true, _) => {
             let _ = writeln!(out, "{} in sync", paint(GREEN, OK));
         }
         (false, 0) => {
-            let _ = writeln!(out, "{} not in sync, and nothing may be done now", paint(YELLOW, WARN));
+            let _ =
+                writeln!(out, "{} not in sync, and nothing may be done now", paint(YELLOW, WARN));
         }
         (false, n) => {
             let steps = count(n, "step");
-            let _ = writeln!(out, "{} not in sync: {steps} to do, see `geo-agent plan`", paint(YELLOW, WARN));
+            let _ = writeln!(
+                out,
+                "{} not in sync: {steps} to do, see `geo-agent plan`",
+                paint(YELLOW, WARN)
+            );
         }
     }
     out
@@ -136,7 +147,10 @@ fn slots(rows: &[SlotRow], with_goal: bool) -> String {
     };
     let (m, p) = (wide(&member, 6), wide(&place, 7));
     let goal = if with_goal { "shall be" } else { "" };
-    let title = format!("  slot  {:m$}  {:p$}  {:6}  {:22}  {goal}", "member", "address", "place", "pgpool says");
+    let title = format!(
+        "  slot  {:m$}  {:p$}  {:6}  {:22}  {goal}",
+        "member", "address", "place", "pgpool says"
+    );
     let mut out = paint(BOLD, title.trim_end()) + "\n";
     for row in rows {
         let differs = row.from.as_ref() != Some(&row.to);

@@ -48,7 +48,8 @@ pub struct Tls {
 /// The pgpool beside this agent.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Pgpool {
-    /// The live pgpool.conf (in supervise mode: the file that the agent writes and starts pgpool with).
+    /// The live pgpool.conf (in supervise mode: the file that the agent writes and starts pgpool
+    /// with).
     pub config_path: PathBuf,
     /// `None` only in supervise mode, where pgpool is restarted instead.
     pub pcp: Option<Pcp>,

@@ -58,8 +58,12 @@ impl fmt::Display for MemberName {
 pub fn printable(text: &str) -> String {
     let tricky = |c: char| {
         c.is_control()
-            || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+            || matches!(c, '\u{2028}' | '\u{2029}')
+            || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
     };
+    if !text.contains(tricky) {
+        return text.to_owned();
+    }
     text.chars()
         .flat_map(|c| {
             let escaped: Vec<char> = if tricky(c) { c.escape_default().collect() } else { vec![c] };
@@ -69,8 +73,8 @@ pub fn printable(text: &str) -> String {
 }
 
 /// Where a PostgreSQL server listens. Constructed only from a valid host name or IP address and a
-/// port in 1..=65535, and normalised (lower case, no trailing dot, canonical IPv6 without brackets),
-/// so two spellings of one address are equal and nothing else can reach pgpool.conf.
+/// port in 1..=65535, and normalised (lower case, no trailing dot, canonical IPv6 without
+/// brackets), so two spellings of one address are equal and nothing else can reach pgpool.conf.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Address {
     host: String,

@@ -1,7 +1,8 @@
 //! The nouns: values that the readers produce, the planner compares and the executor carries out.
 //!
 //! Nothing here does I/O, reads a clock or logs. Each view is named after the witness who says it:
-//! [`cluster`] is Patroni's word, [`pool`] is pgpool's, [`slots`] is the file's, [`reach`] is the probe's.
+//! [`cluster`] is Patroni's word, [`pool`] is pgpool's, [`slots`] is the file's, [`reach`] is the
+//! probe's.
 
 pub mod cluster;
 pub mod ids;

@@ -1,4 +1,5 @@
-//! A plan: ordered steps and holds, each with its reason. What `plan` prints and `apply` carries out.
+//! A plan: ordered steps and holds, each with its reason. What `plan` prints and `apply` carries
+//! out.
 
 use super::ids::{MemberName, SlotIndex};
 use super::slots::SlotTable;

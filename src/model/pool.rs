@@ -8,7 +8,8 @@ use super::slots::SlotTable;
 /// One reading of pgpool's node table.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct PoolView {
-    /// Every slot up to the highest configured one; unused gaps are in it with [`NodeStatus::Unused`].
+    /// Every slot up to the highest configured one; unused gaps are in it with
+    /// [`NodeStatus::Unused`].
     pub nodes: BTreeMap<SlotIndex, PoolNode>,
     /// Which pgpool this is, by what it can do.
     pub version: PoolVersion,
@@ -33,12 +34,14 @@ impl PoolView {
     }
 
     /// Whether pgpool's slots and shares are what it would compute from this table. A detached slot
-    /// counts: pgpool normalises over all of them.
+    /// counts: pgpool normalises over all of them. A slot outside the table does not: no reload
+    /// would change its weight.
     pub fn runs_with(&self, table: &SlotTable) -> bool {
+        let live = |slot| self.nodes.get(slot).filter(|n| n.status != NodeStatus::Unused);
         let sum: f64 = table.entries.values().map(|e| e.weight).sum();
+        let shares: f64 = table.entries.keys().filter_map(live).map(|n| n.share).sum();
         table.entries.iter().all(|(slot, entry)| {
-            let node = self.nodes.get(slot).filter(|n| n.status != NodeStatus::Unused);
-            node.is_some_and(|n| same_share(n.share, entry.weight / sum))
+            live(slot).is_some_and(|n| same_share(n.share / shares, entry.weight / sum))
         })
     }
 

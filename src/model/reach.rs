@@ -23,7 +23,8 @@ pub enum Answer {
     ReadOnly,
     /// It answered, but not the question: no probe user, a wrong password, too many connections.
     Alive(String),
-    /// Nobody serves there, and a connection fails at once: refused, reset, starting up, shutting down.
+    /// Nobody serves there, and a connection fails at once: refused, reset, starting up, shutting
+    /// down.
     Dead(String),
     /// No TCP connection within the time: pgpool would lose its `connect_timeout` at each try.
     Unreachable(String),

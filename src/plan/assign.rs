@@ -1,7 +1,7 @@
 //! Members to slots: sticky by address, lowest free number first. A slot's address never changes in
 //! a live pgpool, so where pgpool and the file disagree on one, pgpool is right.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::model::cluster::Member;
 use crate::model::ids::{Address, SlotIndex};
@@ -14,6 +14,8 @@ use super::ground::Ground;
 /// Who owns which slot from now on. Weights in `table` are still those of the file.
 pub struct Assignment<'a> {
     pub table: SlotTable,
+    /// Where the slots are, as far as they have an address.
+    addresses: BTreeMap<SlotIndex, Address>,
     /// The member that is at a slot's address now.
     members: BTreeMap<SlotIndex, &'a Member>,
     /// The leader's slot; `None` when it could not get one.
@@ -25,14 +27,25 @@ impl<'a> Assignment<'a> {
     pub fn member(&self, slot: SlotIndex) -> Option<&'a Member> {
         self.members.get(&slot).copied()
     }
+
+    /// `None` for a slot at a socket directory.
+    pub fn address(&self, slot: SlotIndex) -> Option<&Address> {
+        self.addresses.get(&slot)
+    }
 }
 
 /// Every member with a usable address gets a slot; every slot in use keeps its owner.
 pub fn members_to_slots<'a>(ground: &Ground<'a>) -> Assignment<'a> {
     let mut table = slots_in_use(ground);
-    let mut taken: HashMap<Address, SlotIndex> =
-        table.entries.iter().filter_map(|(s, e)| Some((e.address()?, *s))).collect();
-    let mut free = free_slots(ground, &table).into_iter();
+    let mut addresses = addresses_of(ground, &mut table);
+    let promote = may_promote(ground, &addresses);
+    if promote {
+        let gap = |s: &SlotIndex| ground.pool.nodes.get(s).is_some_and(|n| n.port == 0);
+        table.entries.retain(|slot, _| !gap(slot));
+        addresses.retain(|slot, _| !gap(slot));
+    }
+    let mut taken = slot_of_each_address(ground, &table, &addresses);
+    let mut free = free_slots(ground, &table, promote).into_iter();
     let mut members = BTreeMap::new();
     let mut holds = Vec::new();
 
@@ -51,6 +64,7 @@ pub fn members_to_slots<'a>(ground: &Ground<'a>) -> Assignment<'a> {
             None => match free.next() {
                 Some(slot) => {
                     table.entries.insert(slot, SlotEntry::new(member.name.clone(), address, 0.0));
+                    addresses.insert(slot, address.clone());
                     taken.insert(address.clone(), slot);
                     slot
                 }
@@ -61,12 +75,14 @@ pub fn members_to_slots<'a>(ground: &Ground<'a>) -> Assignment<'a> {
             },
         };
         members.insert(slot, member);
-        if let Some(entry) = table.entries.get_mut(&slot) {
+        let entry = table.entries.get_mut(&slot);
+        if let Some(entry) = entry.filter(|e| e.member.as_ref() != Some(&member.name)) {
             entry.member = Some(member.name.clone());
         }
     }
+    disown_second_slots(&mut table, &addresses, &taken, &members);
     let leader = taken.get(ground.leader_at).copied();
-    Assignment { table, members, leader, holds }
+    Assignment { table, addresses, members, leader, holds }
 }
 
 /// The slots that pgpool or the file has, with pgpool's address where they differ.
@@ -77,7 +93,7 @@ fn slots_in_use(ground: &Ground) -> SlotTable {
             table.entries.remove(slot);
             continue;
         }
-        if node.status == NodeStatus::Unused {
+        if node.port == 0 {
             continue;
         }
         match table.entries.get(slot) {
@@ -89,6 +105,63 @@ fn slots_in_use(ground: &Ground) -> SlotTable {
         }
     }
     table
+}
+
+/// Where two slots have one address, the attached one counts, then the one that has an owner, then
+/// the lowest. The owner is written down, so the choice stays when that slot is detached.
+fn slot_of_each_address(
+    ground: &Ground,
+    table: &SlotTable,
+    addresses: &BTreeMap<SlotIndex, Address>,
+) -> HashMap<Address, SlotIndex> {
+    let mut taken = HashMap::with_capacity(addresses.len());
+    for (slot, address) in addresses {
+        let known = taken.entry(address.clone()).or_insert(*slot);
+        let claim = |s: &SlotIndex| {
+            let owned = table.entries.get(s).is_some_and(|e| e.member.is_some());
+            (ground.pool.is_attached(*s), owned)
+        };
+        if claim(slot) > claim(known) {
+            *known = *slot;
+        }
+    }
+    taken
+}
+
+fn disown_second_slots(
+    table: &mut SlotTable,
+    addresses: &BTreeMap<SlotIndex, Address>,
+    taken: &HashMap<Address, SlotIndex>,
+    members: &BTreeMap<SlotIndex, &Member>,
+) {
+    for (slot, entry) in &mut table.entries {
+        let first = addresses.get(slot).and_then(|a| taken.get(a));
+        if first.is_some_and(|first| first != slot && members.contains_key(first)) {
+            entry.member = None;
+        }
+    }
+}
+
+/// Each slot's address. A slot that only the file has gives way to one that pgpool has at the same
+/// address.
+fn addresses_of(ground: &Ground, table: &mut SlotTable) -> BTreeMap<SlotIndex, Address> {
+    let mut addresses: BTreeMap<SlotIndex, Address> =
+        table.entries.iter().filter_map(|(s, e)| Some((*s, e.address()?))).collect();
+    let live = |s: &SlotIndex| is_live(ground, *s);
+    if table.entries.keys().all(live) {
+        return addresses;
+    }
+    let mut served: HashSet<Address> =
+        addresses.iter().filter(|(s, _)| live(s)).map(|(_, a)| a.clone()).collect();
+    addresses.retain(|slot, address| live(slot) || served.insert(address.clone()));
+    let second = |s: &SlotIndex, e: &SlotEntry| !addresses.contains_key(s) && e.address().is_some();
+    table.entries.retain(|slot, entry| live(slot) || !second(slot, entry));
+    addresses
+}
+
+/// Whether pgpool has an address in this slot that it will not change.
+fn is_live(ground: &Ground, slot: SlotIndex) -> bool {
+    ground.pool.nodes.get(&slot).is_some_and(|n| n.port != 0)
 }
 
 fn as_pgpool_has_it(node: &PoolNode) -> SlotEntry {
@@ -108,18 +181,29 @@ fn is_spoilt(node: &PoolNode) -> bool {
     node.status != NodeStatus::Unused && node.port == 0
 }
 
-fn free_slots(ground: &Ground, table: &SlotTable) -> Vec<SlotIndex> {
-    let spoilt = |s: &SlotIndex| ground.pool.nodes.get(s).is_some_and(is_spoilt);
+fn free_slots(ground: &Ground, table: &SlotTable, promote: bool) -> Vec<SlotIndex> {
+    let usable = |s: &SlotIndex| match ground.pool.nodes.get(s) {
+        Some(node) if node.port == 0 => !promote && !is_spoilt(node),
+        Some(_) => true,
+        None => true,
+    };
     SlotIndex::all(ground.policy.slots)
-        .filter(|s| !table.entries.contains_key(s) && !spoilt(s))
+        .filter(|s| !table.entries.contains_key(s) && usable(s))
         .collect()
 }
 
-/// The leader first, so that a nearly full table serves it before anybody else; then by name. Of two
-/// members that claim one address, the one that serves comes first.
+/// Whether this plan may promote the leader, which comes before all else and spoils every gap.
+fn may_promote(ground: &Ground, addresses: &BTreeMap<SlotIndex, Address>) -> bool {
+    let primary = ground.pool.primary();
+    let mut leaders = addresses.iter().filter(|(_, a)| *a == ground.leader_at).map(|(s, _)| *s);
+    leaders.any(|slot| Some(slot) != primary && ground.pool.is_attached(slot))
+}
+
+/// The leader first, so that a nearly full table serves it before anybody else; then by name. Of
+/// two members that claim one address, the one that serves comes first.
 fn leader_first<'a>(ground: &Ground<'a>) -> Vec<&'a Member> {
     let mut members: Vec<&Member> = ground.cluster.members.values().collect();
-    members.sort_by_key(|m| (m.name != ground.leader.name, !m.is_serving()));
+    members.sort_by_cached_key(|m| (m.name != ground.leader.name, !m.is_serving()));
     members
 }
 
@@ -143,12 +227,16 @@ fn same_address(member: &Member, slot: SlotIndex) -> Hold {
 }
 
 fn table_full(ground: &Ground, member: &Member) -> Hold {
+    let lost = match member.name == ground.leader.name {
+        true => "leads, but pgpool cannot send writes to it: ",
+        false => "",
+    };
     Hold {
         member: Some(member.name.clone()),
         slot: None,
         reason: format!(
-            "no free slot: all {} are taken, or kept for departed members; raise pgpool.slots (at \
-             most 128) and send geo-agent a SIGHUP",
+            "{lost}no free slot: all {} are taken, or kept for departed members; raise \
+             pgpool.slots (at most 128) and send geo-agent a SIGHUP",
             ground.policy.slots
         ),
     }

@@ -1,13 +1,15 @@
 //! Which slots may be attached now. An attach makes pgpool's main process search for a primary by
 //! logging in to every attached server, without a time limit: so a writable leader must be among
-//! them, and each must have answered just now.
+//! them, each must have answered just now, and nobody else may say that it is writable: pgpool
+//! would take the highest such slot, whoever holds the leader key (pgpool-facts hazard 5).
 
 use crate::model::ids::SlotIndex;
 use crate::model::reach::Answer;
 
 use super::sequence::Sequence;
 
-/// What may be attached, leader first, and what must be detached before because it hangs.
+/// What may be attached, leader first, and what must be detached before because it would freeze or
+/// mislead the search.
 #[derive(Default)]
 pub struct Allowed {
     pub slots: Vec<SlotIndex>,
@@ -31,18 +33,87 @@ pub fn allowed_now(sequence: &mut Sequence) -> Allowed {
     if slots.is_empty() {
         return Allowed::default();
     }
-    let attached: Vec<_> = sequence.attached.iter().copied().collect();
-    if let Some(slot) = attached.iter().find(|s| answer(sequence, **s).is_none()) {
-        sequence.hold(*slot, "has not been asked yet, and an attach needs its answer");
+    if let Some(slot) = unanswered(sequence) {
+        sequence.hold(slot, why_not_searched(sequence, slot));
         return Allowed::default();
     }
-    let blockers = attached.into_iter().filter(|s| would_freeze(sequence, *s)).collect();
+    let blockers = blockers(sequence);
+    let hung = blockers.iter().filter(|s| would_freeze(sequence, **s)).count();
+    if hung > 1 && sequence.primary.is_none() {
+        // Without a primary pgpool searches at each detach too, and would freeze on the next one.
+        for slot in slots {
+            sequence.hold(slot, NO_WAY_BUT_A_RESTART);
+        }
+        return Allowed::default();
+    }
+    // pgpool may believe a rival that stays: then the leader alone comes in now, and is promoted
+    // next.
+    let slots = match is_misled(sequence, &blockers) {
+        true => slots.into_iter().filter(|s| sequence.assignment.leader == Some(*s)).collect(),
+        false => slots,
+    };
     Allowed { slots, blockers }
+}
+
+/// Whether a search would meet somebody who wrongly says that it is writable.
+pub fn is_misled(sequence: &Sequence, blockers: &[SlotIndex]) -> bool {
+    let mut stay = sequence.attached.iter().filter(|s| !blockers.contains(s));
+    stay.any(|s| claims_to_lead(sequence, *s))
+}
+
+const NO_WAY_BUT_A_RESTART: &str = "cannot be attached: pgpool has no primary and several attached \
+    servers hang; it waits until they answer or pgpool is restarted";
+
+/// Attached servers that the search must not meet: those that wrongly say they are writable, then
+/// those that hang; pgpool's primary last, because its detaching is itself a search.
+fn blockers(sequence: &Sequence) -> Vec<SlotIndex> {
+    let attached = || sequence.attached.iter().copied();
+    let primary = |s: &SlotIndex| sequence.primary == Some(*s);
+    let mut hung: Vec<_> = attached().filter(|s| would_freeze(sequence, *s)).collect();
+    hung.sort_by_key(primary);
+    let led = attached().any(|s| primary(&s));
+    let misleading = attached().filter(|s| led && claims_to_lead(sequence, *s) && !primary(s));
+    misleading.chain(hung).collect()
+}
+
+/// Whether a server that does not hold the leader key says that it is writable.
+pub fn claims_to_lead(sequence: &Sequence, slot: SlotIndex) -> bool {
+    !sequence.ground.cluster.standby_cluster
+        && sequence.assignment.leader != Some(slot)
+        && answer(sequence, slot) == Some(&Answer::Writable)
+}
+
+/// The first attached slot whose server has given no answer.
+pub fn unanswered(sequence: &Sequence) -> Option<SlotIndex> {
+    sequence.attached.iter().copied().find(|s| answer(sequence, *s).is_none())
+}
+
+/// Why pgpool must not be made to log in to this attached server, and what would end that.
+pub fn why_not_searched(sequence: &Sequence, slot: SlotIndex) -> &'static str {
+    if sequence.assignment.address(slot).is_none() {
+        return "is a socket directory, which cannot be asked: nothing is attached or detached \
+                until it is detached by hand (pcp_detach_node)";
+    }
+    match answer(sequence, slot) {
+        Some(_) => "does not answer from here: nothing is detached until it does",
+        None => "has not been asked yet: nothing is attached or detached until it has answered",
+    }
 }
 
 /// Whether pgpool's main process would wait for this server in its search for a primary.
 pub fn would_freeze(sequence: &Sequence, slot: SlotIndex) -> bool {
     answer(sequence, slot).is_some_and(|a| !a.is_safe_to_search())
+}
+
+pub fn is_safe_to_search(sequence: &Sequence, slot: SlotIndex) -> bool {
+    answer(sequence, slot).is_some_and(Answer::is_safe_to_search)
+}
+
+pub fn why_in_the_way(sequence: &Sequence, slot: SlotIndex) -> &'static str {
+    match would_freeze(sequence, slot) {
+        true => "does not answer: an attach now would freeze pgpool on it",
+        false => "says that it is writable without holding the leader key: pgpool might believe it",
+    }
 }
 
 /// Detached slots that should be attached: the leader's first, because a search finds only
@@ -67,8 +138,15 @@ fn why_no_primary_would_be_found(sequence: &Sequence) -> Option<String> {
     sequence.ground.why_not_writable()
 }
 
+const CLAIMS_TO_LEAD: &str = "says that it is writable without holding the leader key: it is \
+    attached as soon as it is a standby";
+
 /// Whether a slot to attach has just answered; says a hold when it has not.
 fn answers(sequence: &mut Sequence, slot: SlotIndex) -> bool {
+    if claims_to_lead(sequence, slot) {
+        sequence.hold(slot, CLAIMS_TO_LEAD);
+        return false;
+    }
     let why = match answer(sequence, slot) {
         Some(answer) if answer.is_alive() => return true,
         Some(Answer::Dead(why) | Answer::Unreachable(why) | Answer::Hung(why)) => why.clone(),
@@ -79,6 +157,5 @@ fn answers(sequence: &mut Sequence, slot: SlotIndex) -> bool {
 }
 
 fn answer<'a>(sequence: &Sequence<'a>, slot: SlotIndex) -> Option<&'a Answer> {
-    let entry = sequence.assignment.table.entries.get(&slot)?;
-    sequence.ground.reach.of(&entry.address()?)
+    sequence.ground.reach.of(sequence.assignment.address(slot)?)
 }

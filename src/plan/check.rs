@@ -1,12 +1,13 @@
 //! Judges a finished plan by the invariants, without knowing how it was made: it replays the steps
-//! on a picture of pgpool and names each moment at which a promise would be broken. The loop applies
-//! no plan that it finds fault with.
+//! on a picture of pgpool and names each moment at which a promise would be broken. The loop
+//! applies no plan that it finds fault with.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::ids::SlotIndex;
+use crate::model::ids::{Address, SlotIndex};
 use crate::model::inputs::Inputs;
 use crate::model::plan::{Act, Plan, Step};
+use crate::model::reach::Answer;
 use crate::model::slots::SlotTable;
 
 use super::ground::Ground;
@@ -31,7 +32,10 @@ pub fn faults(inputs: &Inputs, plan: &Plan) -> Vec<String> {
 struct Replay<'a> {
     ground: &'a Ground<'a>,
     written: SlotTable,
+    /// What pgpool has read since the plan began; empty before its first reload.
     in_force: SlotTable,
+    /// Where pgpool has its slots.
+    addresses: BTreeMap<SlotIndex, Address>,
     attached: BTreeSet<SlotIndex>,
     primary: Option<SlotIndex>,
     /// Reads had somewhere to go before the first step.
@@ -43,12 +47,14 @@ impl<'a> Replay<'a> {
     fn start(ground: &'a Ground<'a>) -> Self {
         let table = ground.file.cloned().unwrap_or_default();
         let attached: BTreeSet<_> = ground.pool.attached().map(|(s, _)| s).collect();
+        let nodes = ground.pool.nodes.iter();
         let reads = |s: &SlotIndex| ground.pool.nodes.get(s).is_some_and(|n| n.share > 0.0);
         Replay {
             had_reads: attached.iter().any(reads),
             primary: ground.pool.primary(),
-            written: table.clone(),
-            in_force: table,
+            written: table,
+            in_force: SlotTable::default(),
+            addresses: nodes.filter_map(|(s, n)| Some((*s, n.address()?))).collect(),
             attached,
             ground,
             faults: Vec::new(),
@@ -58,13 +64,17 @@ impl<'a> Replay<'a> {
     fn carry_out(&mut self, act: &Act) {
         match act {
             Act::WriteConf(table) => self.written = table.clone(),
-            Act::Reload => self.in_force = self.written.clone(),
+            Act::Reload => {
+                self.in_force = self.written.clone();
+                self.take_up_new_slots();
+            }
             Act::Attach(slot) => {
                 self.attached.insert(*slot);
-                self.primary = self.leader_slot().filter(|l| self.attached.contains(l));
+                self.primary = self.attached.iter().copied().find(|s| self.leads(*s));
             }
             Act::Detach(slot) => {
                 self.attached.remove(slot);
+                self.primary = self.primary.filter(|p| p != slot);
             }
             Act::Promote(slot) => {
                 self.attached = BTreeSet::from([*slot]);
@@ -96,12 +106,11 @@ impl<'a> Replay<'a> {
         if let Some((slot, _)) = moved {
             return Some(format!("slot {slot} changes its address in a live pgpool"));
         }
-        let addresses: Vec<_> = table.entries.values().filter_map(|e| e.address()).collect();
-        let distinct: BTreeSet<_> = addresses.iter().collect();
-        let was: Vec<_> = self.written.entries.values().filter_map(|e| e.address()).collect();
-        let distinct_before = was.iter().collect::<BTreeSet<_>>().len() == was.len();
-        (distinct_before && distinct.len() != addresses.len())
-            .then(|| "one address gets two slots".to_owned())
+        let live = |s: &SlotIndex| self.ground.pool.nodes.get(s).is_some_and(|n| n.port != 0);
+        let (live, new): (Vec<_>, Vec<_>) = table.entries.iter().partition(|(s, _)| live(s));
+        let mut seen: BTreeSet<_> = live.iter().filter_map(|(_, e)| e.address()).collect();
+        let second = new.iter().find(|(_, e)| e.address().is_some_and(|a| !seen.insert(a)));
+        second.map(|(slot, _)| format!("slot {slot} gets an address that another slot has"))
     }
 
     fn why_not_attach(&self, slot: SlotIndex) -> Option<String> {
@@ -116,15 +125,30 @@ impl<'a> Replay<'a> {
         if self.ground.cluster.standby_cluster {
             return None;
         }
-        let leader = self.leader_slot();
-        let found = leader.is_some_and(|l| l == slot || self.attached.contains(&l));
-        match found {
+        let rival = |s: &SlotIndex| !self.leads(*s) && self.answer(*s) == Some(&Answer::Writable);
+        // The leader must come in somehow: if pgpool believes the rival, the leader is promoted
+        // next.
+        let led = self.primary.filter(|p| self.attached.contains(p));
+        let tolerated = |s: &SlotIndex| self.leads(slot) && led.is_none_or(|p| p == *s);
+        let mut met = self.attached.iter().copied().chain([slot]);
+        if let Some(rival) = met.find(|s| rival(s) && !tolerated(s)) {
+            return Some(format!("pgpool might take slot {rival} for its primary"));
+        }
+        match self.leads(slot) || self.attached.iter().any(|s| self.leads(*s)) {
             true => self.ground.why_not_writable().map(|why| format!("attaches too early: {why}")),
             false => Some("attaches while the leader is detached".to_owned()),
         }
     }
 
     fn why_not_detach(&self, slot: SlotIndex) -> Option<String> {
+        if !self.attached.contains(&slot) {
+            return Some(format!("detaches slot {slot}, which is not attached"));
+        }
+        let mut others = self.attached.iter().filter(|s| **s != slot);
+        let searches = self.primary.is_none_or(|p| p == slot);
+        if let Some(froze) = others.find(|s| searches && !self.is_safe_to_search(**s)) {
+            return Some(format!("pgpool would log in to slot {froze}, which has not answered"));
+        }
         if !self.is_safe_to_search(slot) && self.was_asked(slot) {
             return None; // it hangs: nobody is served by it
         }
@@ -140,14 +164,22 @@ impl<'a> Replay<'a> {
             return Some(format!("promotes slot {slot}, which is detached"));
         }
         let hangs = |p: SlotIndex| self.was_asked(p) && !self.is_safe_to_search(p);
-        let leads = self.leader_slot() == Some(slot);
-        (!leads && !self.primary.is_some_and(hangs))
+        if self.primary == Some(slot) {
+            return Some(format!("promotes slot {slot}, which is pgpool's primary already"));
+        }
+        (!self.leads(slot) && !self.primary.is_some_and(hangs))
             .then(|| format!("promotes slot {slot}, which does not hold the leader key"))
+    }
+
+    /// In any unit: only whether it is 0 counts.
+    fn weight(&self, slot: SlotIndex) -> f64 {
+        let live = || self.ground.pool.nodes.get(&slot).map_or(0.0, |n| n.share);
+        self.in_force.entries.get(&slot).map_or_else(live, |e| e.weight)
     }
 
     /// I2: whatever is attached, somebody gets the reads.
     fn look_at_weights(&mut self, step: usize) {
-        let reads = super::weights::serves_reads(&self.in_force, &self.attached);
+        let reads = self.attached.iter().any(|s| self.weight(*s) > 0.0);
         if reads || self.attached.is_empty() || self.ground.file.is_err() {
             self.had_reads |= reads;
         } else if self.had_reads {
@@ -155,14 +187,17 @@ impl<'a> Replay<'a> {
         }
     }
 
-    fn leader_slot(&self) -> Option<SlotIndex> {
-        let at = |s: &SlotTable| s.slot_at(self.ground.leader_at);
-        let live = self.ground.pool.nodes.iter();
-        at(&self.in_force).or_else(|| {
-            live.clone()
-                .find(|(_, n)| n.address().as_ref() == Some(self.ground.leader_at))
-                .map(|(s, _)| *s)
-        })
+    /// Whether the holder of the leader key is in this slot.
+    fn leads(&self, slot: SlotIndex) -> bool {
+        !self.ground.cluster.standby_cluster
+            && self.addresses.get(&slot) == Some(self.ground.leader_at)
+    }
+
+    /// A used slot keeps its address; pgpool takes up the others.
+    fn take_up_new_slots(&mut self) {
+        let used = |s: &SlotIndex| self.ground.pool.nodes.get(s).is_some_and(|n| n.port != 0);
+        let new = self.in_force.entries.iter().filter(|(slot, _)| !used(slot));
+        self.addresses.extend(new.filter_map(|(slot, e)| Some((*slot, e.address()?))));
     }
 
     fn is_safe_to_search(&self, slot: SlotIndex) -> bool {
@@ -173,9 +208,7 @@ impl<'a> Replay<'a> {
         self.answer(slot).is_some()
     }
 
-    fn answer(&self, slot: SlotIndex) -> Option<&crate::model::reach::Answer> {
-        let in_file = self.in_force.entries.get(&slot).and_then(|e| e.address());
-        let live = || self.ground.pool.nodes.get(&slot).and_then(|n| n.address());
-        self.ground.reach.of(&in_file.or_else(live)?)
+    fn answer(&self, slot: SlotIndex) -> Option<&Answer> {
+        self.ground.reach.of(self.addresses.get(&slot)?)
     }
 }

@@ -73,9 +73,11 @@ impl<'a> Ground<'a> {
         self.pool.watchdog.as_ref().is_none_or(|w| w.leads_here())
     }
 
-    /// The weight that the file gives a slot now; 0 for a slot that is not in it.
-    pub fn weight_in_file(&self, slot: SlotIndex) -> f64 {
-        self.file.ok().and_then(|f| f.entries.get(&slot)).map_or(0.0, |e| e.weight)
+    /// The weight that the file gives a slot now, 0 for a slot that is not in it; `None` without a
+    /// file.
+    pub fn weight_in_file(&self, slot: SlotIndex) -> Option<f64> {
+        let file = self.file.ok()?;
+        Some(file.entries.get(&slot).map_or(0.0, |e| e.weight))
     }
 
     /// pgpool itself is broken: said in every plan, though work goes on over TCP.

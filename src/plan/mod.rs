@@ -8,6 +8,7 @@ pub mod assign;
 pub mod attach;
 pub mod check;
 pub mod describe;
+pub mod detach;
 pub mod ground;
 pub mod questions;
 pub mod sequence;
@@ -15,9 +16,11 @@ pub mod stand_in;
 pub mod weights;
 pub mod wish;
 
+use crate::model::ids::SlotIndex;
 use crate::model::inputs::Inputs;
 use crate::model::plan::{Hold, Plan, SlotRow, SlotState, SlotStatus};
 use crate::model::pool::{NodeStatus, PoolView};
+use crate::model::slots::SlotEntry;
 
 use assign::Assignment;
 use ground::Ground;
@@ -60,13 +63,19 @@ fn standing_still(inputs: &Inputs, hold: Hold) -> Plan {
 }
 
 fn rows(ground: &Ground, assignment: &Assignment, sequence: &Sequence) -> Vec<SlotRow> {
-    let row = |(slot, entry): (&_, &crate::model::slots::SlotEntry)| SlotRow {
+    let primary = ground.pool.primary();
+    let row = |(slot, entry): (&_, &SlotEntry)| SlotRow {
         slot: *slot,
         member: entry.member.clone(),
         host: entry.host.clone(),
         port: entry.port,
         local: assignment.member(*slot).is_some_and(|m| ground.policy.local_weight(m).is_some()),
-        from: state_now(ground.pool, ground.weight_in_file(*slot), *slot),
+        from: state_now(
+            ground.pool,
+            *slot,
+            ground.weight_in_file(*slot).unwrap_or(entry.weight),
+            primary,
+        ),
         to: sequence.state_then(*slot),
     };
     assignment.table.entries.iter().map(row).collect()
@@ -75,9 +84,10 @@ fn rows(ground: &Ground, assignment: &Assignment, sequence: &Sequence) -> Vec<Sl
 fn rows_as_they_are(inputs: &Inputs) -> Vec<SlotRow> {
     let Ok(file) = &inputs.file else { return Vec::new() };
     let cluster = inputs.cluster.as_ref().ok();
-    let row = |(slot, entry): (&_, &crate::model::slots::SlotEntry)| {
+    let row = |(slot, entry): (&_, &SlotEntry)| {
         let member = entry.member.as_ref().and_then(|m| cluster?.members.get(m));
-        let now = inputs.pool.as_ref().ok().and_then(|p| state_now(p, entry.weight, *slot));
+        let now =
+            inputs.pool.as_ref().ok().and_then(|p| state_now(p, *slot, entry.weight, p.primary()));
         SlotRow {
             slot: *slot,
             member: entry.member.clone(),
@@ -98,14 +108,15 @@ fn rows_as_they_are(inputs: &Inputs) -> Vec<SlotRow> {
 /// What pgpool says of a slot; `None` when it does not know it yet.
 fn state_now(
     pool: &PoolView,
+    slot: SlotIndex,
     weight: f64,
-    slot: crate::model::ids::SlotIndex,
+    primary: Option<SlotIndex>,
 ) -> Option<SlotState> {
-    let node = pool.nodes.get(&slot).filter(|n| n.status != NodeStatus::Unused)?;
+    let node = pool.nodes.get(&slot).filter(|n| n.port != 0)?;
     let status = match node.status {
         NodeStatus::Up => SlotStatus::Up,
         NodeStatus::Down => SlotStatus::Down,
         NodeStatus::Unused => SlotStatus::Unused,
     };
-    Some(SlotState { status, weight, primary: pool.primary() == Some(slot) })
+    Some(SlotState { status, weight, primary: primary == Some(slot) })
 }

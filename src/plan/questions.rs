@@ -1,29 +1,45 @@
-//! What has to be asked of the servers before a plan can be final. Asking takes time, so it is asked
-//! only when an attach hangs on it.
+//! What has to be asked of the servers before a plan can be final. Asking takes time, so it is
+//! asked only when an attach hangs on it.
 
 use std::collections::BTreeSet;
 
-use crate::model::ids::Address;
+use crate::model::ids::{Address, SlotIndex};
 use crate::model::inputs::Inputs;
 
+use super::assign::Assignment;
 use super::ground::Ground;
 use super::sequence::Sequence;
+use super::wish::{Want, Wishes};
 use super::{assign, wish};
 
-/// Every server that pgpool would log in to, if something should be attached: the attached ones, the
-/// ones to attach, and the leader. Empty when nothing is to be attached.
+/// Every server that pgpool would log in to, if something should be attached: the attached ones,
+/// the ones to attach, and the leader. Empty when nothing is, or may be, attached.
 pub fn servers_to_ask(inputs: &Inputs) -> BTreeSet<Address> {
     let Ok(ground) = Ground::of(inputs) else { return BTreeSet::new() };
     let assignment = assign::members_to_slots(&ground);
     let wishes = wish::of_each_slot(&ground, &assignment);
-    let attached = |s| ground.pool.is_attached(s);
-    let entries = &assignment.table.entries;
-    let after_promote = promote_is_due(inputs);
-    if !after_promote && !entries.keys().any(|s| wishes.is_attached(*s) && !attached(*s)) {
+    let standby = ground.cluster.standby_cluster;
+    if !ground.may_command() || (assignment.leader.is_none() && !standby) {
         return BTreeSet::new();
     }
-    let concerned = entries.iter().filter(|(s, _)| wishes.is_attached(**s) || attached(**s));
-    let mut ask: BTreeSet<Address> = concerned.filter_map(|(_, e)| e.address()).collect();
+    // A promote that is due leaves nobody but the leader attached.
+    let promote = is_due(&ground, &assignment, &wishes);
+    let attached = |s: &SlotIndex| match promote {
+        true => assignment.leader == Some(*s),
+        false => ground.pool.is_attached(*s),
+    };
+    let wanted = |s: &SlotIndex| wishes.is_attached(*s);
+    let entries = &assignment.table.entries;
+    let attach = entries.keys().any(|s| wanted(s) && !attached(s));
+    // Without a primary pgpool searches at a detach as well.
+    let unwanted = |s: &SlotIndex| attached(s) && wishes.want(*s) == Want::Detached;
+    let detach = standby && entries.keys().any(wanted) && entries.keys().any(unwanted);
+    if !attach && !detach {
+        return BTreeSet::new();
+    }
+    let concerned = entries.iter().filter(|(s, _)| wanted(s) || attached(s));
+    let address = |s| assignment.address(s).cloned();
+    let mut ask: BTreeSet<Address> = concerned.filter_map(|(s, _)| address(*s)).collect();
     ask.insert(ground.leader_at.clone());
     ask
 }
@@ -33,7 +49,11 @@ pub fn promote_is_due(inputs: &Inputs) -> bool {
     let Ok(ground) = Ground::of(inputs) else { return false };
     let assignment = assign::members_to_slots(&ground);
     let wishes = wish::of_each_slot(&ground, &assignment);
-    let start = Sequence::start(&ground, &assignment, &wishes);
+    is_due(&ground, &assignment, &wishes)
+}
+
+fn is_due(ground: &Ground, assignment: &Assignment, wishes: &Wishes) -> bool {
+    let start = Sequence::start(ground, assignment, wishes);
     let attached = assignment.leader.is_some_and(|l| ground.pool.is_attached(l));
     attached && !start.leader_leads_pgpool() && ground.may_command()
 }

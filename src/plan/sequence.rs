@@ -6,23 +6,26 @@
 //! attach makes pgpool's main process log in everywhere (pgpool-facts hazard 10). Detaching comes
 //! after the leader is attached.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use crate::model::ids::SlotIndex;
 use crate::model::plan::{Act, Disruption, Hold, SlotState, SlotStatus, Step};
+use crate::model::pool::{NodeStatus, PoolNode};
 use crate::model::slots::SlotTable;
 
 use super::assign::Assignment;
 use super::ground::Ground;
 use super::wish::Wishes;
-use super::{attach, describe, stand_in, weights};
+use super::{attach, describe, detach, stand_in, weights};
 
 /// Steps, and the world as it will be after them.
 pub struct Sequence<'a> {
     pub(super) ground: &'a Ground<'a>,
     pub(super) assignment: &'a Assignment<'a>,
     pub(super) wishes: &'a Wishes,
-    table: SlotTable,
+    /// What the file says by now.
+    table: Cow<'a, SlotTable>,
     /// pgpool runs with other weights or slots than the file has.
     stale: bool,
     pub(super) attached: BTreeSet<SlotIndex>,
@@ -41,13 +44,14 @@ impl<'a> Sequence<'a> {
         sequence.promote_the_leader();
         sequence.stand_in_for_a_hung_primary();
         let attach = attach::allowed_now(&mut sequence);
-        let detach = sequence.to_detach(&attach.slots);
+        let detach = detach::allowed_now(&mut sequence, &attach);
         let end = sequence.attached_at_the_end(&attach, &detach);
         let goal = weights::when_attached(&assignment.table, wishes, assignment.leader, &end);
 
-        sequence.write(sequence.bridge(&goal, &attach, &end));
+        let bridge = sequence.bridge(&goal, &attach);
+        sequence.write(&bridge);
         for slot in &attach.blockers {
-            sequence.detach(*slot, "does not answer: an attach now would freeze pgpool on it");
+            sequence.detach(*slot, attach::why_in_the_way(&sequence, *slot));
         }
         for slot in &attach.slots {
             sequence.attach(*slot);
@@ -55,7 +59,7 @@ impl<'a> Sequence<'a> {
         for slot in detach {
             sequence.detach(slot, wishes.why(slot));
         }
-        sequence.write(goal);
+        sequence.write(&goal);
         sequence
     }
 
@@ -65,12 +69,23 @@ impl<'a> Sequence<'a> {
 
     /// What a slot will be after all steps.
     pub fn state_then(&self, slot: SlotIndex) -> SlotState {
-        let up = self.attached.contains(&slot);
+        let status = match self.attached.contains(&slot) {
+            true => SlotStatus::Up,
+            false if self.stays_unused(slot) => SlotStatus::Unused,
+            false => SlotStatus::Down,
+        };
         SlotState {
-            status: if up { SlotStatus::Up } else { SlotStatus::Down },
+            status,
             weight: self.table.entries.get(&slot).map_or(0.0, |e| e.weight),
             primary: self.primary == Some(slot),
         }
+    }
+
+    /// A slot that pgpool started without is down as soon as it reads the file or promotes another.
+    fn stays_unused(&self, slot: SlotIndex) -> bool {
+        let unused = |n: &PoolNode| n.status == NodeStatus::Unused;
+        let wakes = |s: &Step| matches!(s.act, Act::Reload | Act::Promote(_));
+        self.ground.pool.nodes.get(&slot).is_some_and(unused) && !self.steps.iter().any(wakes)
     }
 
     pub(super) fn start(
@@ -78,10 +93,10 @@ impl<'a> Sequence<'a> {
         assignment: &'a Assignment<'a>,
         wishes: &'a Wishes,
     ) -> Self {
-        let table = ground.file.unwrap_or(&assignment.table).clone();
+        let table = ground.file.unwrap_or(&assignment.table);
         Sequence {
-            stale: ground.file.is_ok() && !ground.pool.runs_with(&table),
-            table,
+            stale: ground.file.is_ok() && !ground.pool.runs_with(table),
+            table: Cow::Borrowed(table),
             attached: ground.pool.attached().map(|(slot, _)| slot).collect(),
             primary: ground.pool.primary(),
             steps: Vec::new(),
@@ -104,33 +119,23 @@ impl<'a> Sequence<'a> {
         }
     }
 
-    /// pgpool's primary is gone or hangs, and the leader's slot is detached: attaching it would make
-    /// pgpool log in to the dead one. A local replica takes the place first; a promote needs no SQL.
+    /// pgpool's primary is gone or hangs, and the leader's slot is detached: attaching it would
+    /// make pgpool log in to the dead one. A local replica takes the place first; a promote needs
+    /// no SQL.
     fn stand_in_for_a_hung_primary(&mut self) {
         let Some(primary) = self.primary.filter(|p| self.attached.contains(p)) else { return };
         let leader_waits = !self.leader_leads_pgpool() && self.ground.why_not_writable().is_none();
-        if !leader_waits || !attach::would_freeze(self, primary) || !self.ground.may_command() {
+        let has_a_slot = self.assignment.leader.is_some() && self.ground.may_command();
+        if !leader_waits || !attach::would_freeze(self, primary) || !has_a_slot {
             return;
         }
         let chosen = stand_in::choose(self.ground, self.assignment, self.wishes, &self.attached);
         if let Some(slot) = chosen {
+            let gap = |s: &SlotIndex| self.ground.pool.nodes.get(s).is_some_and(|n| n.port == 0);
+            if self.assignment.table.entries.keys().any(gap) {
+                self.write(&self.with_new_slots()); // a promote spoils the gaps
+            }
             self.promote(slot, "stands in: pgpool's primary does not answer and would freeze it");
-        }
-    }
-
-    /// Attached slots that should not be, as far as they may go now: only once the leader is
-    /// attached and pgpool's primary, so that neither the last server nor the primary is taken away.
-    fn to_detach(&self, attach: &[SlotIndex]) -> Vec<SlotIndex> {
-        let standby = self.ground.cluster.standby_cluster;
-        let leader = self.assignment.leader;
-        let safe = match standby {
-            true => self.attached.iter().any(|s| self.wishes.is_attached(*s)),
-            false => self.leader_leads_pgpool() || leader.is_some_and(|l| attach.contains(&l)),
-        };
-        let unwanted = |s: &SlotIndex| self.wishes.want(*s) == super::wish::Want::Detached;
-        match safe && self.ground.may_command() {
-            true => self.attached.iter().copied().filter(unwanted).collect(),
-            false => Vec::new(),
         }
     }
 
@@ -145,25 +150,28 @@ impl<'a> Sequence<'a> {
         end
     }
 
-    /// The weights for the time between: everything that the goal raises, and reads for the leader
-    /// when nobody who stays attached throughout has any.
-    fn bridge(
-        &self,
-        goal: &SlotTable,
-        attach: &attach::Allowed,
-        end: &BTreeSet<SlotIndex>,
-    ) -> SlotTable {
-        let raised = weights::raised(&self.with_new_slots(), goal);
-        let throughout: BTreeSet<_> = self.attached.intersection(end).copied().collect();
-        if attach.slots.is_empty() || weights::serves_reads(&raised, &throughout) {
-            return if attach.slots.is_empty() { goal.clone() } else { raised };
-        }
-        match self.assignment.leader.filter(|l| end.contains(l)) {
-            Some(leader) if raised.entries.get(&leader).is_some_and(|e| e.weight == 0.0) => {
-                weights::with_weight(raised, leader, 1.0)
+    /// The weights for the time between: everything that the goal raises, and reads for somebody at
+    /// each moment: now, when the blockers are gone, and when the first slot is attached.
+    fn bridge<'g>(&self, goal: &'g SlotTable, attach: &attach::Allowed) -> Cow<'g, SlotTable> {
+        let Some(first) = attach.slots.first() else { return Cow::Borrowed(goal) };
+        let stay: BTreeSet<_> =
+            self.attached.iter().copied().filter(|s| !attach.blockers.contains(s)).collect();
+        let last_to_go = attach.blockers.last().map(|s| BTreeSet::from([*s]));
+        // The moments with the fewest attached: where reads have somewhere to go then, they always
+        // do.
+        let moments = match stay.is_empty() {
+            true => [Some(BTreeSet::from([*first])), last_to_go],
+            false => [Some(stay), None],
+        };
+        let mut table = weights::raised(&self.with_new_slots(), goal);
+        for moment in moments.into_iter().flatten() {
+            let leader = self.assignment.leader.filter(|l| moment.contains(l));
+            let reader = leader.or_else(|| moment.first().copied());
+            if let Some(slot) = reader.filter(|_| !weights::serves_reads(&table, &moment)) {
+                table = weights::with_weight(table, slot, 1.0);
             }
-            _ => raised,
         }
+        Cow::Owned(table)
     }
 
     /// The assigned slots with the weights of the table as it is by now.
@@ -178,15 +186,15 @@ impl<'a> Sequence<'a> {
     }
 
     /// Brings the file, and pgpool's reading of it, to this table.
-    fn write(&mut self, table: SlotTable) {
+    fn write(&mut self, table: &SlotTable) {
         if self.ground.file.is_err() {
             return;
         }
-        if table != self.table {
-            let reason = describe::changes(&self.table, &table);
-            let reload = describe::needs_reload(&self.table, &table);
+        if *table != *self.table {
+            let reason = describe::changes(&self.table, table);
+            let reload = describe::needs_reload(&self.table, table);
             self.push(Act::WriteConf(table.clone()), None, reason, Disruption::None, Some(0));
-            self.table = table;
+            self.table = Cow::Owned(table.clone());
             self.stale |= reload;
         }
         if self.stale {
@@ -197,15 +205,24 @@ impl<'a> Sequence<'a> {
     }
 
     fn promote(&mut self, slot: SlotIndex, why: &str) {
-        let readless = self.table.entries.get(&slot).is_some_and(|e| e.weight == 0.0);
-        if readless {
-            // Every other slot goes down with a promote: this one must be able to take the reads.
-            self.write(weights::with_weight(self.with_new_slots(), slot, 1.0));
+        // Every other slot goes down with a promote: this one must be able to take the reads.
+        if self.weight_in_force(slot) <= 0.0 {
+            let table = self.with_new_slots();
+            let weight = table.entries.get(&slot).map_or(0.0, |e| e.weight);
+            let weight = if weight > 0.0 { weight } else { 1.0 };
+            self.write(&weights::with_weight(table, slot, weight));
         }
         let all = self.ground.pool.sessions.as_ref().map(|s| s.total);
         self.push(Act::Promote(slot), Some(slot), why.to_owned(), Disruption::All, all);
         self.attached = BTreeSet::from([slot]);
         self.primary = Some(slot);
+    }
+
+    /// What pgpool runs with, which is not the file's weight before a reload.
+    fn weight_in_force(&self, slot: SlotIndex) -> f64 {
+        let live = self.ground.pool.nodes.get(&slot).filter(|_| self.stale);
+        let share = live.map(|n| if n.share.is_finite() { n.share } else { 0.0 });
+        share.or_else(|| Some(self.table.entries.get(&slot)?.weight)).unwrap_or(0.0)
     }
 
     fn attach(&mut self, slot: SlotIndex) {
@@ -215,18 +232,28 @@ impl<'a> Sequence<'a> {
         let why = self.wishes.why(slot).to_owned();
         self.push(Act::Attach(slot), Some(slot), why, disruption, sessions);
         self.attached.insert(slot);
-        if self.assignment.leader == Some(slot) && !self.ground.cluster.standby_cluster {
-            self.primary = Some(slot);
-        }
+        self.primary = match self.ground.cluster.standby_cluster {
+            true => None,
+            false => self.assignment.leader,
+        };
     }
 
     fn detach(&mut self, slot: SlotIndex, why: &str) {
         if !self.attached.remove(&slot) {
             return;
         }
-        let readers = self.ground.pool.sessions.as_ref().and_then(|s| s.reading.as_ref());
-        let readers = readers.map(|r| r.get(&slot).copied().unwrap_or(0));
-        self.push(Act::Detach(slot), Some(slot), why.to_owned(), Disruption::Slot, readers);
+        let sessions = self.ground.pool.sessions.as_ref();
+        // Writes go to the primary, and without one to the lowest slot: whoever takes that away
+        // ends all.
+        let (disruption, ended) = match self.primary.is_none_or(|p| p == slot) {
+            true => (Disruption::All, sessions.map(|s| s.total)),
+            false => {
+                let readers = sessions.and_then(|s| s.reading.as_ref());
+                (Disruption::Slot, readers.map(|r| r.get(&slot).copied().unwrap_or(0)))
+            }
+        };
+        self.primary = self.primary.filter(|p| *p != slot);
+        self.push(Act::Detach(slot), Some(slot), why.to_owned(), disruption, ended);
     }
 
     fn push(

@@ -1,5 +1,5 @@
-//! Who stands in as pgpool's primary when the one it has is beyond reach. Never an opinion about who
-//! leads: the leader takes over as soon as it can be attached.
+//! Who stands in as pgpool's primary when the one it has is beyond reach. Never an opinion about
+//! who leads: the leader takes over as soon as it can be attached.
 
 use std::collections::BTreeSet;
 
@@ -31,5 +31,5 @@ pub fn choose(
 }
 
 fn answer<'a>(ground: &Ground<'a>, assignment: &Assignment, slot: SlotIndex) -> Option<&'a Answer> {
-    ground.reach.of(&assignment.table.entries.get(&slot)?.address()?)
+    ground.reach.of(assignment.address(slot)?)
 }

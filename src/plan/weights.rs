@@ -8,7 +8,9 @@ use crate::model::slots::SlotTable;
 
 use super::wish::{Want, Wishes};
 
-/// `table` with the weights that are right once exactly `attached` is attached.
+/// `table` with the weights that are right once exactly `attached` is attached. A reader that is to
+/// come back keeps its weight meanwhile: a detached slot gets no reads whatever its weight is, and
+/// bringing it back then takes no reload.
 pub fn when_attached(
     table: &SlotTable,
     wishes: &Wishes,
@@ -19,7 +21,6 @@ pub fn when_attached(
     for (slot, entry) in &mut then.entries {
         entry.weight = match wishes.want(*slot) {
             Want::AsIs => entry.weight,
-            _ if !attached.contains(slot) => 0.0,
             Want::Reader(weight) | Want::Leader(Some(weight)) => weight,
             Want::Leader(None) | Want::Detached => 0.0,
         };
@@ -30,9 +31,11 @@ pub fn when_attached(
     if let Some(leader) = leader.filter(|l| attached.contains(l)) {
         return with_weight(then, leader, 1.0);
     }
-    // Nobody who should read is attached and the leader is not either: what is there stays.
+    // Nobody who should read is attached and the leader is not either: who has the reads keeps
+    // them.
     if serves_reads(table, attached) {
-        return table.clone();
+        let kept = |s: &SlotIndex| table.entries.get(s).map_or(0.0, |e| e.weight);
+        return attached.iter().fold(then, |then, s| with_weight(then, *s, kept(s)));
     }
     match attached.first() {
         Some(lowest) => with_weight(then, *lowest, 1.0),

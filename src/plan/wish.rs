@@ -1,5 +1,5 @@
-//! The wish: what each slot should be, by Patroni's word and the operator's policy alone. Whether it
-//! can be had right now is [`super::sequence`]'s question.
+//! The wish: what each slot should be, by Patroni's word and the operator's policy alone. Whether
+//! it can be had right now is [`super::sequence`]'s question.
 
 use std::collections::BTreeMap;
 
@@ -86,12 +86,17 @@ fn of_member(ground: &Ground, member: &Member) -> Wish {
 /// A slot at an address that no listed member has. A member whose key is unreadable may still be
 /// there: not knowing is no reason to detach.
 fn of_nobody(ground: &Ground, owner: Option<&MemberName>) -> Wish {
-    let unreadable = |name| ground.cluster.members.get(name).is_some_and(|m| m.address.is_err());
+    let members = &ground.cluster.members;
+    let unreadable = |name| members.get(name).is_some_and(|m| m.address.is_err());
     match owner {
         Some(name) if unreadable(name) => {
             Wish { want: Want::AsIs, why: format!("{name}'s key in etcd is unusable") }
         }
         Some(name) => detached(format!("{name} is no longer at this address in Patroni")),
+        None if members.values().any(|m| m.address.is_err()) => Wish {
+            want: Want::AsIs,
+            why: "it may belong to a member whose key in etcd is unusable".to_owned(),
+        },
         None => detached("no member of the cluster has this address".to_owned()),
     }
 }

@@ -1,0 +1,345 @@
+//! Scenario scripts, `tests/plan/*.txt`, played line by line; what they print is compared with the
+//! file of the same name in `tests/golden/`. `UPDATE_GOLDEN=1` writes the golden files anew.
+//!
+//! | line | meaning |
+//! |---|---|
+//! | `location eu`, `slots 3`, `version 4.3`, `weight eu-1=2` | the operator's policy |
+//! | `cluster eu-1=leader eu-2=replica us-1=replica` | what Patroni says; `eu-1` is in location `eu` |
+//! | `cluster eu-1=leader eu-2=starting eu-3=malformed eu-4=replica,noloadbalance@new.db` | oddities |
+//! | `cluster unknown`, `cluster empty`, `cluster standby eu-1=leader …` | etcd silent, … |
+//! | `pool 0:eu-1=primary 1:eu-2=up 2:us-1=down 3:gap 4:spoilt`, `pool unknown` | pgpool |
+//! | `file 0:eu-1=1 1:eu-2=1`, `file as pool`, `file lost` | the slot table and its weights |
+//! | `reach eu-1=writable eu-2=hung`, `reach well`, `reach nobody` | how servers answer if asked |
+//! | `sessions 12 0:3 1:9`, `watchdog standby`, `watchdog leader` | more of pgpool |
+//! | `plan`, `apply 2`, `apply all` | decide; carry out, as a crash would stop it, or in full |
+
+mod support;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::path::Path;
+
+use geo_agent::model::cluster::{Role, State};
+use geo_agent::model::ids::{Address, MemberName, SlotIndex};
+use geo_agent::model::pool::{NodeStatus, PoolVersion, Sessions, Watchdog};
+use geo_agent::model::reach::Answer;
+use geo_agent::model::slots::{SlotEntry, SlotTable};
+use geo_agent::plan::check;
+
+use support::print::{line_of_step, print};
+use support::world::{Asking, Node, World, home, member, slot, world};
+
+#[test]
+fn every_script_prints_its_golden_file() {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    let update = std::env::var_os("UPDATE_GOLDEN").is_some();
+    let mut names = BTreeSet::new();
+    let mut wrong = Vec::new();
+    for entry in std::fs::read_dir(tests.join("plan")).expect("tests/plan") {
+        let script = entry.expect("a directory entry").path();
+        let name = script.file_name().expect("a file name").to_owned();
+        let text = std::fs::read_to_string(&script).expect("a script");
+        let printed = Play::of(&text);
+        let golden = tests.join("golden").join(&name);
+        if update {
+            std::fs::write(&golden, &printed).expect("a golden file is written");
+        }
+        let expected = std::fs::read_to_string(&golden).unwrap_or_default();
+        if let Some(difference) = first_difference(&expected, &printed) {
+            wrong.push(format!("{}: {difference}", name.display()));
+        }
+        names.insert(name);
+    }
+    let golden = std::fs::read_dir(tests.join("golden")).expect("tests/golden");
+    let golden: BTreeSet<_> = golden.map(|e| e.expect("an entry").file_name()).collect();
+    assert_eq!(golden, names, "golden files and scripts");
+    assert!(wrong.is_empty(), "UPDATE_GOLDEN=1 accepts this:\n{}", wrong.join("\n"));
+}
+
+fn first_difference(expected: &str, printed: &str) -> Option<String> {
+    if expected == printed {
+        return None;
+    }
+    let lines = expected.lines().zip(printed.lines()).enumerate();
+    let (n, (was, is)) = lines.clone().find(|(_, (a, b))| a != b).unwrap_or((0, ("?", "?")));
+    Some(format!("line {}:\n  - {was}\n  + {is}", n + 1))
+}
+
+/// One script on its way.
+struct Play {
+    world: World,
+    /// A condition that the script set by name; for the others `well` decides.
+    said: BTreeMap<String, Answer>,
+    out: String,
+}
+
+impl Play {
+    fn of(script: &str) -> String {
+        let mut play = Play { world: world(), said: BTreeMap::new(), out: String::new() };
+        for line in script.lines() {
+            let command = line.split('#').next().unwrap_or_default().trim();
+            let _ = match command.is_empty() {
+                true => writeln!(play.out, "{line}"),
+                false => writeln!(play.out, "> {line}"),
+            };
+            play.carry_out(command);
+        }
+        play.out
+    }
+
+    fn carry_out(&mut self, command: &str) {
+        let mut words = command.split_whitespace();
+        let Some(verb) = words.next() else { return };
+        let rest: Vec<&str> = words.collect();
+        match verb {
+            "location" => self.world.policy.location = rest.first().map(|l| (*l).to_owned()),
+            "slots" => self.world.policy.slots = rest[0].parse().expect("a number of slots"),
+            "version" => self.world.pool.version = version(rest[0]),
+            "weight" => self.weights(&rest),
+            "cluster" => self.cluster(&rest),
+            "pool" => self.pool(&rest),
+            "file" => self.file(&rest),
+            "reach" => self.reach(&rest),
+            "sessions" => self.world.pool.sessions = Some(sessions(&rest)),
+            "watchdog" => self.world.pool.watchdog = Some(watchdog(rest[0])),
+            "plan" => self.plan(),
+            "apply" => self.apply(rest[0]),
+            other => panic!("no such command: {other}"),
+        }
+        if matches!(verb, "cluster" | "reach") {
+            self.settle_truth();
+        }
+    }
+
+    fn plan(&mut self) {
+        let plan = self.world.plan();
+        self.out += &print(&plan);
+        for fault in check::faults(&self.world.inputs(), &plan) {
+            let _ = writeln!(self.out, "  FAULT {fault}");
+        }
+    }
+
+    fn apply(&mut self, how_many: &str) {
+        let plan = self.world.plan();
+        let count = match how_many {
+            "all" => plan.steps.len(),
+            n => n.parse().expect("a number of steps"),
+        };
+        for step in plan.steps.iter().take(count) {
+            let effect = self.world.apply(step);
+            for trouble in effect.trouble {
+                let _ = writeln!(self.out, "  TROUBLE {}: {trouble}", line_of_step(step));
+            }
+        }
+    }
+
+    fn weights(&mut self, pairs: &[&str]) {
+        for (name, weight) in pairs.iter().map(|p| pair(p, '=')) {
+            let weight = weight.parse().expect("a weight");
+            self.world.policy.local_backends.insert(name.to_owned(), weight);
+        }
+    }
+
+    fn cluster(&mut self, words: &[&str]) {
+        if words == ["unknown"] {
+            self.world.cluster = Err("etcd has not answered for 10 s".to_owned());
+            return;
+        }
+        let revision = self.world.cluster.as_ref().map_or(10, |c| c.revision);
+        let mut next = world();
+        next.view().revision = revision + 1;
+        for word in words {
+            match *word {
+                "empty" => {}
+                "standby" => next.view().standby_cluster = true,
+                "paused" => next.view().paused = true,
+                word => add_member(&mut next, word),
+            }
+        }
+        self.world.cluster = next.cluster;
+    }
+
+    fn pool(&mut self, words: &[&str]) {
+        self.world.pool_seen = Ok(());
+        if words == ["unknown"] {
+            self.world.pool_seen = Err("pgpool does not answer on its PCP port".to_owned());
+            return;
+        }
+        self.world.pool.nodes.clear();
+        self.world.pool.primary = None;
+        for word in words {
+            let (number, what) = pair(word, ':');
+            let at = slot(number.parse().expect("a slot number"));
+            let (name, state) = if what.contains('=') { pair(what, '=') } else { ("", what) };
+            let (host, port) = match name {
+                "" => (String::new(), 0),
+                socket if socket.starts_with('/') => (socket.to_owned(), 5432),
+                name => (at_home(name).host().to_owned(), 5432),
+            };
+            let status = match state {
+                "up" | "primary" => NodeStatus::Up,
+                "down" | "spoilt" => NodeStatus::Down,
+                "gap" => NodeStatus::Unused,
+                other => panic!("no such state: {other}"),
+            };
+            if state == "primary" {
+                self.world.pool.primary = Some(at);
+            }
+            let weight = if status == NodeStatus::Up { 1.0 } else { 0.0 };
+            self.world.pool.nodes.insert(at, Node { host, port, status, weight });
+        }
+    }
+
+    fn file(&mut self, words: &[&str]) {
+        match words {
+            ["lost"] => self.world.file = Err("pgpool.conf has no slot table".to_owned()),
+            ["as", "pool"] => {
+                let used = self.world.pool.nodes.iter().filter(|(_, n)| n.port != 0);
+                let entry = |(s, n): (&SlotIndex, &Node)| (*s, entry_like(n, n.weight));
+                self.world.file = Ok(SlotTable { entries: used.map(entry).collect() });
+            }
+            words => {
+                let mut table = SlotTable::default();
+                for word in words {
+                    let (number, what) = pair(word, ':');
+                    let at = slot(number.parse().expect("a slot number"));
+                    let (name, weight) = pair(what, '=');
+                    let weight = weight.parse().expect("a weight");
+                    let entry = SlotEntry::new(MemberName::new(name), &at_home(name), weight);
+                    table.entries.insert(at, entry);
+                }
+                for (slot, entry) in &table.entries {
+                    if let Some(node) = self.world.pool.nodes.get_mut(slot) {
+                        node.weight = entry.weight;
+                    }
+                }
+                self.world.file = Ok(table);
+            }
+        }
+    }
+
+    fn reach(&mut self, words: &[&str]) {
+        self.world.asking = Asking::AsNeeded;
+        match words {
+            ["nobody"] => self.world.asking = Asking::Never,
+            ["well"] => self.said.clear(),
+            words => {
+                for (name, answer) in words.iter().map(|w| pair(w, '=')) {
+                    self.said.insert(name.to_owned(), answer_called(answer));
+                }
+            }
+        }
+    }
+
+    /// The leader is writable and the running ones are standbys, unless the script says otherwise.
+    fn settle_truth(&mut self) {
+        let Ok(cluster) = &self.world.cluster else { return };
+        for m in cluster.members.values() {
+            let Ok(address) = &m.address else { continue };
+            let usual = match (m.is_serving(), cluster.leader.as_ref() == Some(&m.name)) {
+                (false, _) => Answer::Dead("connection refused".to_owned()),
+                (true, true) if !cluster.standby_cluster => Answer::Writable,
+                _ => Answer::ReadOnly,
+            };
+            let answer = self.said.get(m.name.as_raw()).cloned().unwrap_or(usual);
+            self.world.truth.insert(address.clone(), answer);
+        }
+        for (name, answer) in &self.said {
+            let listed = cluster.members.contains_key(&MemberName::new(name));
+            if !listed {
+                self.world.truth.insert(at_home(name), answer.clone());
+            }
+        }
+    }
+}
+
+fn pair(text: &str, by: char) -> (&str, &str) {
+    text.split_once(by).unwrap_or_else(|| panic!("no {by:?} in {text:?}"))
+}
+
+/// A member's name, or an address as it stands.
+fn at_home(name: &str) -> Address {
+    match name.contains('.') {
+        true => Address::new(name, 5432).expect("a host name"),
+        false => home(name),
+    }
+}
+
+fn entry_like(node: &Node, weight: f64) -> SlotEntry {
+    let name = node.host.strip_suffix(".db").filter(|n| n.contains('-'));
+    SlotEntry {
+        member: name.map(MemberName::new),
+        host: node.host.clone(),
+        port: node.port,
+        weight,
+        data_directory: None,
+        application_name: None,
+    }
+}
+
+/// `eu-1=replica,noloadbalance@new.db`
+fn add_member(world: &mut World, word: &str) {
+    let (name, what) = pair(word, '=');
+    let (what, at) = what.split_once('@').unwrap_or((what, ""));
+    let mut kinds = what.split(',');
+    let kind = kinds.next().unwrap_or_default();
+    let mut m = member(name, Role::Replica);
+    match kind {
+        "leader" | "leader?" => {
+            m.role = match (kind, world.view().standby_cluster) {
+                ("leader?", _) => Role::Promoted,
+                (_, true) => Role::StandbyLeader,
+                (_, false) => Role::Primary,
+            };
+            world.view().leader = Some(m.name.clone());
+        }
+        "replica" => {}
+        "malformed" => m.address = Err("conn_url has no host".to_owned()),
+        state => m.state = State::NotServing(state.to_owned()),
+    }
+    m.noloadbalance = kinds.any(|k| k == "noloadbalance");
+    if !at.is_empty() {
+        m.address = Ok(at_home(at));
+    }
+    world.view().members.insert(m.name.clone(), m);
+}
+
+fn answer_called(name: &str) -> Answer {
+    let silence = "no answer within 1 s".to_owned();
+    match name {
+        "writable" => Answer::Writable,
+        "readonly" => Answer::ReadOnly,
+        "alive" => Answer::Alive("password authentication failed".to_owned()),
+        "dead" => Answer::Dead("connection refused".to_owned()),
+        "unreachable" => Answer::Unreachable(silence),
+        "hung" => Answer::Hung(silence),
+        other => panic!("no such answer: {other}"),
+    }
+}
+
+fn version(name: &str) -> PoolVersion {
+    match name {
+        "4.1" => PoolVersion::UpTo41,
+        "4.3" => PoolVersion::V43,
+        "4.6" => PoolVersion::V46,
+        other => panic!("no such version: {other}"),
+    }
+}
+
+fn sessions(words: &[&str]) -> Sessions {
+    let number = |w: &str| w.parse::<u32>().expect("a number of sessions");
+    let by_slot = words[1..].iter().map(|w| pair(w, ':'));
+    let reading = by_slot.map(|(s, n)| (slot(number(s) as usize), number(n))).collect();
+    Sessions {
+        total: number(words[0]),
+        reading: if words.len() > 1 { Some(reading) } else { None },
+    }
+}
+
+fn watchdog(state: &str) -> Watchdog {
+    Watchdog {
+        nodes: vec![("here".to_owned(), state.to_uppercase())],
+        leader: Some("pgpool-1".to_owned()),
+        quorum: true,
+    }
+}
