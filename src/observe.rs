@@ -11,12 +11,18 @@ use crate::model::inputs::{Inputs, Seen};
 use crate::model::policy::Policy;
 use crate::model::pool::{PoolVersion, PoolView};
 use crate::model::reach::Reachability;
+use crate::model::slots::SlotTable;
 use crate::plan::questions;
 use crate::seams::{Ask, ConfFile, Health, Pool, Prober};
 
 /// How long pgpool's settings are taken as read. They change by a reload or a restart only, and what
 /// hangs on them (version, watchdog, paths) is not urgent; asking costs pgpool some 250 rows.
 const SETTINGS_LAST: Duration = Duration::from_secs(30);
+
+/// How old a reading of pgpool and the file may be to promote on it: the drift check renews it every
+/// five seconds. Should the slot have been detached since, pgpool does nothing; should it be the
+/// primary already, pgpool refuses. Looking first would cost some ten milliseconds of the write gap.
+const PROMOTE_ON: Duration = Duration::from_secs(6);
 
 /// Whether to ask the servers before an urgent promote too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,8 +40,16 @@ pub struct Observer<P, C, R, H> {
     pub prober: R,
     pub health: H,
     settings: RefCell<Option<Settings>>,
+    last: RefCell<Option<LastLook>>,
     /// Count client sessions too (for `plan`).
     count_sessions: Cell<bool>,
+}
+
+/// pgpool and the file as they were when nothing was going on.
+struct LastLook {
+    at: Instant,
+    pool: PoolView,
+    file: Seen<SlotTable>,
 }
 
 struct Settings {
@@ -46,8 +60,8 @@ struct Settings {
 
 impl<P: Pool, C: ConfFile, R: Prober, H: Health> Observer<P, C, R, H> {
     pub fn new(pool: P, file: C, prober: R, health: H) -> Self {
-        let settings = RefCell::new(None);
-        Observer { pool, file, prober, health, settings, count_sessions: Cell::new(false) }
+        let (settings, last) = (RefCell::new(None), RefCell::new(None));
+        Observer { pool, file, prober, health, settings, last, count_sessions: Cell::new(false) }
     }
 
     /// Count client sessions at every look from now on.
@@ -63,11 +77,17 @@ impl<P: Pool, C: ConfFile, R: Prober, H: Health> Observer<P, C, R, H> {
         policy: Arc<Policy>,
         questions: Questions,
     ) -> Inputs {
+        if questions == Questions::UrgentFirst
+            && let Some(inputs) = self.promote_from_memory(&cluster, &policy)
+        {
+            return inputs;
+        }
         let file = match self.file.read().await {
             Ok(table) => table,
             Err(error) => Err(chain(&error)),
         };
         let pool = self.pool().await;
+        self.remember(&pool, &file);
         let mut inputs = Inputs { cluster, pool, file, reach: Reachability::default(), policy };
         if questions == Questions::All || !questions::promote_is_due(&inputs) {
             let servers = questions::servers_to_ask(&inputs);
@@ -76,6 +96,29 @@ impl<P: Pool, C: ConfFile, R: Prober, H: Health> Observer<P, C, R, H> {
             }
         }
         inputs
+    }
+
+    /// The inputs of a promote that is due by the last look; used once, because it changes pgpool.
+    fn promote_from_memory(
+        &self,
+        cluster: &Seen<Arc<ClusterView>>,
+        policy: &Arc<Policy>,
+    ) -> Option<Inputs> {
+        let last = self.last.borrow_mut().take().filter(|last| last.at.elapsed() < PROMOTE_ON)?;
+        let inputs = Inputs {
+            cluster: cluster.clone(),
+            pool: Ok(last.pool),
+            file: last.file,
+            reach: Reachability::default(),
+            policy: policy.clone(),
+        };
+        questions::promote_is_due(&inputs).then_some(inputs)
+    }
+
+    fn remember(&self, pool: &Seen<PoolView>, file: &Seen<SlotTable>) {
+        let pool = pool.as_ref().ok().cloned();
+        let last = pool.map(|pool| LastLook { at: Instant::now(), pool, file: file.clone() });
+        *self.last.borrow_mut() = last;
     }
 
     /// pgpool's word, with its settings from memory while they are fresh.

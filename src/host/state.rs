@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::atomic::{self, Attributes};
 use super::error::FileError;
 use super::lock::holder;
 use super::replace::{beside, resolve};
@@ -61,8 +60,12 @@ impl StateFile {
             return Ok(false);
         }
         let text = serde_json::to_string(state).unwrap_or_default() + "\n";
-        let attributes = Attributes { mode: 0o644, owner: None };
-        atomic::write(&self.path, text.as_bytes(), attributes, || Ok(()))?;
+        // Whole for every reader, but never synced: that would hold the agent up for milliseconds
+        // in the middle of a change of leader, and after a power cut there is no daemon to tell of.
+        let temporary = beside(&self.path, ".new");
+        let io = |source| FileError::Io { doing: "write", path: self.path.clone(), source };
+        fs::write(&temporary, text).map_err(io)?;
+        fs::rename(&temporary, &self.path).map_err(io)?;
         self.written = Some(state.clone());
         Ok(true)
     }
