@@ -28,7 +28,8 @@ Log lines go to stderr; GEO_AGENT_LOG says which (`geo_agent=debug` is what -v d
 `geo-agent [-v] PATH` means `geo-agent run --config PATH`, as geo-pgpool-mgr was called.";
 
 #[derive(Parser)]
-#[command(name = "geo-agent", version, about = ABOUT, long_about = LONG_ABOUT, after_help = AFTER_HELP)]
+#[command(name = "geo-agent", version, about = ABOUT, long_about = LONG_ABOUT)]
+#[command(after_help = AFTER_HELP)]
 #[command(args_conflicts_with_subcommands = true, arg_required_else_help = true)]
 pub struct Args {
     /// Debug logging
@@ -51,9 +52,10 @@ pub struct Args {
 pub enum Command {
     /// The daemon: follow Patroni and keep pgpool in line
     ///
-    /// Acts when Patroni's keys change, compares everything again every few seconds, and holds still,
-    /// saying why, when it does not know enough. SIGHUP reads the configuration again; SIGTERM and
-    /// SIGINT end it, leaving pgpool as it is. Only one agent works on a pgpool at a time.
+    /// Acts when Patroni's keys change, compares everything again every few seconds, and holds
+    /// still, saying why, when it does not know enough. SIGHUP reads the configuration again;
+    /// SIGTERM and SIGINT end it, leaving pgpool as it is. Only one agent works on a pgpool at a
+    /// time.
     ///
     /// Exit status: 0 after SIGTERM or SIGINT, 1 when it cannot start.
     Run,
@@ -68,27 +70,27 @@ pub enum Command {
     },
     /// Carry out one plan, verify it, and exit
     ///
-    /// Exit status: 0 in sync, 1 error or not in sync; a hold is not in sync. Refuses to start beside
-    /// a running daemon.
+    /// Exit status: 0 in sync, 1 error or not in sync; a hold is not in sync. Refuses to start
+    /// beside a running daemon.
     Apply,
     /// Put the slot table into pgpool.conf, adopting the backend_* lines that are there
     ///
-    /// Every other line stays byte for byte. Beside the file are kept what it was before this change
-    /// (.geo-agent.bak) and before the first one ever (.geo-agent.orig). Touches no process. Run twice,
-    /// it changes nothing the second time.
+    /// Every other line stays byte for byte. Beside the file are kept what it was before this
+    /// change (.geo-agent.bak) and before the first one ever (.geo-agent.orig). Touches no process.
+    /// Run twice, it changes nothing the second time.
     ///
     /// Exit status: 0 the table is there, 1 error, and the file is as it was.
     Init,
     /// Show slots, members and what pgpool says of them, and whether they agree
     ///
-    /// Exit status: 0 in sync, 2 not in sync (steps to do, or a hold), 1 error: etcd, PCP or the slot
-    /// table could not be read.
+    /// Exit status: 0 in sync, 2 not in sync (steps to do, or a hold), 1 error: etcd, PCP or the
+    /// slot table could not be read.
     Status {
         /// How to print it
         #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
         output: Output,
     },
-    /// Check configuration, files, etcd, PCP and PostgreSQL: every finding, with what to do about it
+    /// Check configuration, files, etcd, PCP, PostgreSQL: every finding, with what to do about it
     ///
     /// Exit status: 0 fine (perhaps with advice), 1 something has to be mended.
     Check,
