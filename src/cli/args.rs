@@ -24,17 +24,19 @@ First steps:
 
 const AFTER_HELP: &str = "\
 Exit status: 0 done, or nothing to do; 1 error; 2 `plan` has steps, `status` is not in sync.
+Log lines go to stderr; GEO_AGENT_LOG says which (`geo_agent=debug` is what -v does).
 `geo-agent [-v] PATH` means `geo-agent run --config PATH`, as geo-pgpool-mgr was called.";
 
 #[derive(Parser)]
-#[command(name = "geo-agent", version, about = ABOUT, long_about = LONG_ABOUT, after_help = AFTER_HELP)]
+#[command(name = "geo-agent", version, about = ABOUT, long_about = LONG_ABOUT)]
+#[command(after_help = AFTER_HELP)]
 #[command(args_conflicts_with_subcommands = true, arg_required_else_help = true)]
 pub struct Args {
     /// Debug logging
     #[arg(short, long, global = true)]
     pub verbose: bool,
 
-    /// The configuration file
+    /// The configuration file; /etc/geo-agent/config.yaml without this
     #[arg(long, global = true, env = "GEO_AGENT_CONFIG", value_name = "PATH")]
     config: Option<PathBuf>,
 
@@ -50,34 +52,45 @@ pub struct Args {
 pub enum Command {
     /// The daemon: follow Patroni and keep pgpool in line
     ///
-    /// Acts on a change within milliseconds, compares everything again every few seconds, and holds
-    /// still, saying why, when it does not know enough. SIGHUP reads the configuration again; SIGTERM
-    /// and SIGINT end it, leaving pgpool as it is. Only one agent works on a pgpool at a time.
+    /// Acts when Patroni's keys change, compares everything again every few seconds, and holds
+    /// still, saying why, when it does not know enough. SIGHUP reads the configuration again;
+    /// SIGTERM and SIGINT end it, leaving pgpool as it is. Only one agent works on a pgpool at a
+    /// time.
+    ///
+    /// Exit status: 0 after SIGTERM or SIGINT, 1 when it cannot start.
     Run,
     /// Show what would be done now, in order, why, and whom it would disturb; changes nothing
     ///
-    /// Exit status: 0 nothing to do, 2 there are steps, 1 error.
+    /// Exit status: 0 nothing to do, 2 there are steps, 1 error: etcd, PCP or the slot table could
+    /// not be read.
     Plan {
+        /// How to print it
         #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
         output: Output,
     },
     /// Carry out one plan, verify it, and exit
     ///
-    /// Exit status: 0 in sync, 1 error or not in sync. Refuses to start beside a running daemon.
+    /// Exit status: 0 in sync, 1 error or not in sync; a hold is not in sync. Refuses to start
+    /// beside a running daemon.
     Apply,
     /// Put the slot table into pgpool.conf, adopting the backend_* lines that are there
     ///
-    /// Every other line stays byte for byte; a backup is kept beside the file. Touches no process.
+    /// Every other line stays byte for byte. Beside the file are kept what it was before this
+    /// change (.geo-agent.bak) and before the first one ever (.geo-agent.orig). Touches no process.
     /// Run twice, it changes nothing the second time.
+    ///
+    /// Exit status: 0 the table is there, 1 error, and the file is as it was.
     Init,
     /// Show slots, members and what pgpool says of them, and whether they agree
     ///
-    /// Exit status: 0 in sync, 2 not in sync, 1 error.
+    /// Exit status: 0 in sync, 2 not in sync (steps to do, or a hold), 1 error: etcd, PCP or the
+    /// slot table could not be read.
     Status {
+        /// How to print it
         #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
         output: Output,
     },
-    /// Check configuration, files, etcd, PCP and PostgreSQL: every finding, with what to do about it
+    /// Check configuration, files, etcd, PCP, PostgreSQL: every finding, with what to do about it
     ///
     /// Exit status: 0 fine (perhaps with advice), 1 something has to be mended.
     Check,
@@ -119,6 +132,12 @@ mod tests {
         let args = Args::try_parse_from(["geo-agent", "-v", "/tmp/x.yaml"]).unwrap();
         assert!(args.verbose && matches!(args.command(), Command::Run));
         assert_eq!(args.config_path(), PathBuf::from("/tmp/x.yaml"));
+    }
+
+    #[test]
+    fn the_help_names_the_default_configuration() {
+        let help = <Args as CommandFactory>::command().render_long_help().to_string();
+        assert!(help.contains(DEFAULT_CONFIG), "{help}");
     }
 
     #[test]
