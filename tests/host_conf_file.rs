@@ -31,17 +31,17 @@ async fn init_then_write_then_read() {
     let file = ConfFileOnDisk::new(&path, 16);
     assert!(file.read().await.unwrap().unwrap_err().contains("run `geo-agent init`"));
     let report = file.init().unwrap();
-    let backup = report.backup.unwrap();
-    assert!(report.changed && fs::read_to_string(&backup).unwrap() == SAMPLE);
+    let original = report.original.unwrap();
+    assert!(report.changed && fs::read_to_string(&original).unwrap() == SAMPLE);
     assert_eq!(file.read().await.unwrap(), Ok(report.table.clone()));
     let after = fs::read(&path).unwrap();
     let again = file.init().unwrap();
-    assert_eq!((again.changed, again.backup), (false, None));
+    assert_eq!((again.changed, again.original), (false, None));
     assert_eq!(fs::read(&path).unwrap(), after);
     file.write(&one_member()).await.unwrap();
     assert_eq!(file.read().await.unwrap(), Ok(one_member()));
+    let backup = path.with_file_name("pgpool.conf.geo-agent.bak");
     assert_eq!(fs::read(&backup).unwrap(), after, "the backup is one step behind");
-    let original = path.with_file_name("pgpool.conf.geo-agent.orig");
     assert_eq!(fs::read_to_string(original).unwrap(), SAMPLE, "the file before geo-agent is kept");
 }
 

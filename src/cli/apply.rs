@@ -14,25 +14,25 @@ pub async fn apply(config: &Config) -> anyhow::Result<u8> {
     let _lock = Lock::take(&config.pgpool.config_path, "apply")?;
     let inputs = world::look(config, &observer).await;
     let plan = decide(&inputs);
-    print!("{}", text::plan(&inputs, &plan));
+    out_as_is!("{}", text::plan(&inputs, &plan));
     let faults = check::faults(&inputs, &plan);
     if !faults.is_empty() {
         bail!("this plan is unsafe and was not carried out: {}", faults.join("; "));
     }
     if !plan.steps.is_empty() {
-        println!("\ncarrying out {} …", text::count(plan.steps.len(), "step"));
+        out!("\ncarrying out {} …", text::count(plan.steps.len(), "step"));
         let done = carry_out(&observer.pool, &observer.file, &plan).await;
         done.context("the plan was not carried out to its end; what was done is safe to leave")?;
     }
     let after = world::look(config, &observer).await;
     let rest = decide(&after);
     match world::unreadable(&after) {
-        Some(why) => println!("not in sync: {why}"),
+        Some(why) => out!("not in sync: {why}"),
         None if rest.steps.is_empty() && rest.holds.is_empty() => {
-            println!("in sync: pgpool is as it should be");
+            out!("in sync: pgpool is as it should be");
             return Ok(0);
         }
-        None => print!("not in sync yet:\n{}", text::rest(&rest)),
+        None => out_as_is!("not in sync yet:\n{}", text::rest(&rest)),
     }
     Ok(FAILED)
 }

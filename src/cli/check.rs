@@ -51,7 +51,7 @@ struct Report {
 
 impl Report {
     fn ok(&self, area: &str, what: &str) {
-        println!("{} {area:<14} {what}", text::OK);
+        out!("{} {area:<14} {what}", text::OK);
     }
 
     fn warn(&mut self, area: &str, what: &str, todo: &str) {
@@ -65,20 +65,20 @@ impl Report {
     }
 
     fn line(&self, mark: &str, area: &str, what: &str, todo: &str) {
-        println!("{mark} {area:<14} {what}");
+        out!("{mark} {area:<14} {what}");
         if !todo.is_empty() {
-            println!("  {:<14} → {todo}", "");
+            out!("  {:<14} → {todo}", "");
         }
     }
 
     fn status(&self) -> u8 {
         let bad = text::count(self.bad, "thing");
         match (self.bad, self.warnings) {
-            (0, 0) => println!("all is well"),
+            (0, 0) => out!("all is well"),
             (0, n) => {
-                println!("nothing has to be mended; {}", text::count(n, "piece") + " of advice")
+                out!("nothing has to be mended; {}", text::count(n, "piece") + " of advice")
             }
-            (_, _) => println!("{bad} to mend"),
+            (_, _) => out!("{bad} to mend"),
         }
         if self.bad == 0 { 0 } else { FAILED }
     }
@@ -193,8 +193,15 @@ async fn pgpool(config: &Config, report: &mut Report, file_has_table: bool) {
         let what = format!("{} = {}: {}", finding.setting, finding.value, finding.why);
         report.warn("pgpool", &what, finding.fix);
     }
-    if config.pgpool.restart == Restart::Never {
-        report.ok("restart", "never: a layout that cannot change live is held, and said");
+    match &config.pgpool.restart {
+        Restart::Never => {
+            report.ok("restart", "never: a layout that cannot change live is held, and said");
+        }
+        Restart::Command(_) | Restart::Supervise(_) => report.warn(
+            "restart",
+            "this version never restarts pgpool: pgpool.restart has no effect yet",
+            "restart pgpool by hand when a hold says so",
+        ),
     }
 }
 

@@ -12,22 +12,22 @@ pub fn init(config: &Config) -> anyhow::Result<u8> {
     let file = ConfFileOnDisk::new(path, config.policy.slots);
     let report = file.init().context("pgpool.conf stays as it was")?;
     for note in &report.notes {
-        println!("  {note}");
+        out!("  {note}");
     }
     if !report.changed {
-        println!("{} has its slot table already: nothing to do", path.display());
+        out!("{} has its slot table already: nothing to do", path.display());
         return Ok(0);
     }
     let adopted = report.table.entries.len();
-    println!(
+    out!(
         "{} has its slot table now: {} adopted, {} free",
         path.display(),
         text::count(adopted, "slot"),
         usize::from(config.policy.slots) - adopted,
     );
-    if let Some(backup) = &report.backup {
-        println!("  the file as it was: {}", backup.display());
+    if let Some(original) = &report.original {
+        out!("  the file as it was before geo-agent: {}", original.display());
     }
-    println!("  pgpool was not touched. Next: `geo-agent plan`, then `geo-agent run`");
+    out!("  pgpool was not touched. Next: `geo-agent plan`, then `geo-agent run`");
     Ok(0)
 }

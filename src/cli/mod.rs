@@ -1,6 +1,9 @@
 //! The commands: what they read, what they print, how they exit. The only place that knows the real
 //! types behind the seams.
 
+#[macro_use]
+mod stdout;
+
 mod apply;
 mod args;
 mod check;

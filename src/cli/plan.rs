@@ -11,8 +11,8 @@ pub async fn plan(config: &Config, output: Output) -> anyhow::Result<u8> {
     let inputs = world::look(config, &observer).await;
     let plan = decide(&inputs);
     match output {
-        Output::Json => println!("{}", json::plan(&plan)),
-        Output::Text => print!("{}", text::plan(&inputs, &plan)),
+        Output::Json => out!("{}", json::plan(&plan)),
+        Output::Text => out_as_is!("{}", text::plan(&inputs, &plan)),
     }
     if let Some(why) = world::unreadable(&inputs) {
         eprintln!("geo-agent: {why}");

@@ -28,6 +28,7 @@ const FIRST_VIEW: Duration = Duration::from_secs(2);
 pub async fn run(path: &Path) -> anyhow::Result<u8> {
     let mut signals = Signals::new()?;
     let mut config = load(path)?.config;
+    world::observer(&config)?; // says what is wrong with the settings before anything is locked
     let mut journal = Journal::default();
     let mut lock = Lock::take(&config.pgpool.config_path, "run")?;
     info!(version = env!("CARGO_PKG_VERSION"), config = %path.display(), "geo-agent starts");
@@ -35,10 +36,8 @@ pub async fn run(path: &Path) -> anyhow::Result<u8> {
         match follow(&config, &mut journal, &mut signals).await? {
             Wish::Stop => break,
             Wish::Reload => {
-                if let Some(new) = reload(path) {
-                    if new.pgpool.config_path != config.pgpool.config_path {
-                        lock = Lock::take(&new.pgpool.config_path, "run")?;
-                    }
+                if let Some((new, its_lock)) = reload(path, &config) {
+                    lock = its_lock.unwrap_or(lock);
                     config = new;
                 }
             }
@@ -92,26 +91,30 @@ async fn first_view(cluster: &mut ClusterNews) {
     cluster.mark_changed();
 }
 
-/// A bad file is reported, and the old configuration kept.
-fn reload(path: &Path) -> Option<Config> {
-    match config::load(path) {
-        Ok(Loaded { config, warnings }) => {
-            for warning in warnings {
-                warn!("{warning}");
-            }
-            let usable = world::observer(&config).err();
-            if let Some(why) = usable {
-                error!("the configuration is not taken, the old one stays: {why:#}");
-                return None;
-            }
+/// The new configuration, and the lock on its pgpool if that is another one. A bad one is reported,
+/// and the old one kept.
+fn reload(path: &Path, old: &Config) -> Option<(Config, Option<Lock>)> {
+    match usable(path, old) {
+        Ok(new) => {
             info!("configuration read again");
-            Some(config)
+            Some(new)
         }
         Err(why) => {
-            error!("the configuration is not taken, the old one stays: {}", chain(&why));
+            error!("the configuration is not taken, the old one stays: {why:#}");
             None
         }
     }
+}
+
+fn usable(path: &Path, old: &Config) -> anyhow::Result<(Config, Option<Lock>)> {
+    let Loaded { config, warnings } = config::load(path)?;
+    for warning in warnings {
+        warn!("{warning}");
+    }
+    world::observer(&config)?;
+    let moved = config.pgpool.config_path != old.pgpool.config_path;
+    let lock = moved.then(|| Lock::take(&config.pgpool.config_path, "run")).transpose()?;
+    Ok((config, lock))
 }
 
 struct Signals {

@@ -16,12 +16,12 @@ pub async fn status(config: &Config, output: Output) -> anyhow::Result<u8> {
     let in_sync = unreadable.is_none() && plan.steps.is_empty() && plan.holds.is_empty();
     let agent = state::read(&config.pgpool.config_path);
     match output {
-        Output::Json => println!("{}", json::status(&inputs, &plan, in_sync, agent.as_ref())),
+        Output::Json => out!("{}", json::status(&inputs, &plan, in_sync, agent.as_ref())),
         Output::Text => {
             let fallback = observer.pool.last_endpoint().filter(|e| e.is_fallback());
-            print!("{}", text::status(&inputs, &plan, in_sync, agent.as_ref()));
+            out_as_is!("{}", text::status(&inputs, &plan, in_sync, agent.as_ref()));
             if let Some(endpoint) = fallback {
-                println!("{} PCP goes over {endpoint}", text::WARN);
+                out!("{} PCP goes over {endpoint}", text::WARN);
             }
         }
     }

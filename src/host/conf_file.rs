@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::error::FileError;
 use super::includes::{self, IncludeError};
-use super::replace::{self, BACKUP};
+use super::replace::{self, ORIGINAL};
 use crate::model::slots::SlotTable;
 use crate::pgpool_conf::adopt::adopt;
 use crate::pgpool_conf::error::TableError;
@@ -69,8 +69,9 @@ pub struct InitReport {
     pub changed: bool,
     pub table: SlotTable,
     pub notes: Vec<String>,
-    /// Where the content of before is, if anything was changed.
-    pub backup: Option<PathBuf>,
+    /// Where the content of before the first `init` is, if anything was changed. The backup that each
+    /// write makes is one step behind only.
+    pub original: Option<PathBuf>,
 }
 
 impl ConfFileOnDisk {
@@ -94,12 +95,12 @@ impl ConfFileOnDisk {
             replace::keep_original(&self.path).map_err(ConfFileError::File)?;
             self.put(&content, &adopted.file)?;
         }
-        let backup = replace::resolve(&self.path).ok().map(|p| replace::beside(&p, BACKUP));
+        let original = replace::resolve(&self.path).ok().map(|p| replace::beside(&p, ORIGINAL));
         Ok(InitReport {
             changed,
             table: adopted.table,
             notes: adopted.notes,
-            backup: backup.filter(|_| changed),
+            original: original.filter(|_| changed),
         })
     }
 
