@@ -4,13 +4,16 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::model::cluster::ClusterView;
 use crate::model::inputs::{Inputs, Seen};
 use crate::model::policy::Policy;
 use crate::model::pool::{PoolVersion, PoolView};
 use crate::model::reach::Reachability;
+use crate::model::slots::SlotTable;
 use crate::plan::questions;
 use crate::seams::{Ask, ConfFile, Health, Pool, Prober};
 
@@ -63,12 +66,10 @@ impl<P: Pool, C: ConfFile, R: Prober, H: Health> Observer<P, C, R, H> {
         policy: Arc<Policy>,
         questions: Questions,
     ) -> Inputs {
-        let file = match self.file.read().await {
-            Ok(table) => table,
-            Err(error) => Err(chain(&error)),
-        };
+        let (file, file_edited) = self.file().await;
         let pool = self.pool().await;
-        let mut inputs = Inputs { cluster, pool, file, reach: Reachability::default(), policy };
+        let reach = Reachability::default();
+        let mut inputs = Inputs { cluster, pool, file, file_edited, reach, policy };
         if questions == Questions::All || !questions::promote_is_due(&inputs) {
             let servers = questions::servers_to_ask(&inputs);
             if !servers.is_empty() {
@@ -76,6 +77,15 @@ impl<P: Pool, C: ConfFile, R: Prober, H: Health> Observer<P, C, R, H> {
             }
         }
         inputs
+    }
+
+    /// The slot table, and whether its block was edited in a way that the table does not show.
+    async fn file(&self) -> (Seen<SlotTable>, bool) {
+        let read = async {
+            let table = self.file.read().await?;
+            Ok((table, self.file.edited().await?))
+        };
+        read.await.unwrap_or_else(|error: C::Error| (Err(chain(&error)), false))
     }
 
     /// pgpool's word, with its settings from memory while they are fresh.

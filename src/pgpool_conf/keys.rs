@@ -66,10 +66,6 @@ pub fn slot_key(key: &str) -> Option<SlotKey> {
     Some(slot.map_or(SlotKey::NoSlot(field), |slot| SlotKey::Of(slot, field)))
 }
 
-/// The ports that pgpool accepts for a backend. A line with another one is skipped at a reload, and
-/// pgpool does not start with it (measured on 4.3.5; the same limits in the source of 4.6 and 4.7).
-pub const PORTS: std::ops::RangeInclusive<u16> = 1024..=65535;
-
 /// The largest `backend_weight` that pgpool accepts.
 pub const WEIGHT_MAX: f64 = 100_000_000.0;
 
