@@ -1,11 +1,12 @@
-//! Carries a plan out: step by step, each verified by looking again, because an acknowledgement from
-//! pgpool means "queued" and its queue drops silently. Decides nothing: at the first surprise it
-//! stops, and the loop looks again and makes a new plan.
+//! Carries a plan out: step by step, each verified by looking again, because an acknowledgement
+//! from pgpool means "queued" and its queue drops silently. Decides nothing: at the first surprise
+//! it stops, and the loop looks again and makes a new plan.
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use tokio::time::Instant;
 use tracing::info;
 
 use crate::model::ids::SlotIndex;

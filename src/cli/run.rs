@@ -70,7 +70,7 @@ async fn follow(
         Reconciler { observer, policy, cluster }.run(|round| journal.note(round)).await;
     };
     let wish = tokio::select! {
-        () = work => unreachable!("the loop has no end"),
+        () = work => anyhow::bail!("nobody follows etcd any more: start geo-agent again"),
         wish = signals.next() => wish,
     };
     drop(follower);

@@ -443,6 +443,10 @@ impl Node {
         Node { host: String::new(), port: 0, status: NodeStatus::Unused, weight: 0.0 }
     }
 
+    pub fn status_is_up(&self) -> bool {
+        self.status == NodeStatus::Up
+    }
+
     pub fn status_is_used(&self) -> bool {
         self.status != NodeStatus::Unused
     }
