@@ -117,6 +117,10 @@ fn judge(state: &State, word: &Seen, request: PoolRequest) -> Option<String> {
         return Some("nobody leads".to_owned());
     };
     let pool = &state.pool;
+    let hangs = |s: &usize| pool.hung.contains(&home_of(&pool.slots[*s].host));
+    if matches!(request, PoolRequest::Detach(slot) if hangs(&slot.get())) {
+        return None; // it serves nobody
+    }
     if takes_the_reads_away(state, request) {
         return Some(format!("nobody takes the reads of {:?} then", pool.attached()));
     }
@@ -124,9 +128,8 @@ fn judge(state: &State, word: &Seen, request: PoolRequest) -> Option<String> {
         PoolRequest::Promote(slot) => {
             let live = &pool.slots[slot.get()];
             let leads = live.host == leader.host() && live.port == leader.port();
-            let primary = pool.primary.map(|p| home_of(&pool.slots[p].host));
-            let hangs = primary.is_some_and(|p| pool.hung.contains(&p));
-            (!leads && !hangs).then(|| format!("{} does not lead", live.host))
+            (!leads && !pool.primary.as_ref().is_some_and(hangs))
+                .then(|| format!("{} does not lead", live.host))
         }
         PoolRequest::Detach(slot) if pool.attached() == [slot.get()] => {
             Some("the last attached slot".to_owned())
