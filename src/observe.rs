@@ -1,5 +1,5 @@
-//! Gathers one set of inputs: pgpool.conf, pgpool over PCP and, where a plan hangs on it, the servers
-//! themselves. The only gatherer; it decides nothing.
+//! Gathers one set of inputs: pgpool.conf, pgpool over PCP and, where a plan hangs on it, the
+//! servers themselves. The only gatherer; it decides nothing.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -17,8 +17,8 @@ use crate::model::slots::SlotTable;
 use crate::plan::questions;
 use crate::seams::{Ask, ConfFile, Health, Pool, Prober};
 
-/// How long pgpool's settings are taken as read. They change by a reload or a restart only, and what
-/// hangs on them (version, watchdog, paths) is not urgent; asking costs pgpool some 250 rows.
+/// How long pgpool's settings are taken as read. They change by a reload or a restart only, and
+/// what hangs on them (version, watchdog, paths) is not urgent; asking costs pgpool some 250 rows.
 const SETTINGS_LAST: Duration = Duration::from_secs(30);
 
 /// Whether to ask the servers before an urgent promote too.
