@@ -81,6 +81,7 @@ fn inputs(leader: usize) -> Inputs {
             version: PoolVersion::V46,
             ..PoolView::default()
         }),
+        file_edited: false,
         file: Ok(SlotTable {
             entries: (0..SLOTS)
                 .map(|n| (slot(n), SlotEntry::new(name(n), &address(n), 1.0)))

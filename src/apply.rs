@@ -1,11 +1,12 @@
-//! Carries a plan out: step by step, each verified by looking again, because an acknowledgement from
-//! pgpool means "queued" and its queue drops silently. Decides nothing: at the first surprise it
-//! stops, and the loop looks again and makes a new plan.
+//! Carries a plan out: step by step, each verified by looking again, because an acknowledgement
+//! from pgpool means "queued" and its queue drops silently. Decides nothing: at the first surprise
+//! it stops, and the loop looks again and makes a new plan.
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use tokio::time::Instant;
 use tracing::info;
 
 use crate::model::ids::SlotIndex;
@@ -33,7 +34,7 @@ pub enum Surprise {
     /// pgpool.conf could not be replaced.
     File(Box<dyn std::error::Error + Send + Sync>),
     /// pgpool acknowledged the request and the effect did not show.
-    NoEffect { what: String, hint: &'static str },
+    NoEffect { what: String, after: Duration, hint: &'static str },
 }
 
 impl fmt::Display for Surprise {
@@ -41,8 +42,8 @@ impl fmt::Display for Surprise {
         match self {
             Surprise::Refused { what, .. } => write!(f, "pgpool did not take {what}"),
             Surprise::File(_) => write!(f, "the slot table could not be written"),
-            Surprise::NoEffect { what, hint } => {
-                let seconds = EFFECT_DEADLINE.as_secs();
+            Surprise::NoEffect { what, after, hint } => {
+                let seconds = after.as_secs();
                 write!(f, "{what} was acknowledged, but shows no effect after {seconds} s: {hint}")
             }
         }
@@ -107,7 +108,7 @@ impl<P: Pool, C: ConfFile> Hands<'_, P, C> {
         self.send("the reload", &[PoolRequest::Reload]).await?;
         let hint = "pgpool ignores the whole file when one line of it has a syntax error; \
                     its log names the line";
-        self.wait_for("the reload", hint, |view| view.runs_with(&table)).await
+        self.wait_for("the reload", hint, |view| Progress::when(view.runs_with(&table))).await
     }
 
     async fn change_nodes(&mut self, batch: &[Step]) -> Result<(), Surprise> {
@@ -117,8 +118,10 @@ impl<P: Pool, C: ConfFile> Hands<'_, P, C> {
         let hint = "pgpool's log says why; geo-agent looks again and makes a new plan";
         let primary = self.primary_after(batch);
         self.wait_for(&what, hint, |view| {
-            batch.iter().all(|step| shows(view, &step.act))
-                && primary.is_none_or(|p| view.primary() == Some(p))
+            let found = primary.is_none_or(|p| view.primary() == Some(p));
+            let shown = found && batch.iter().all(|step| shows(view, &step.act));
+            let hopeless = batch.iter().any(|step| cannot_show(view, &step.act));
+            if hopeless { Progress::Hopeless } else { Progress::when(shown) }
         })
         .await
     }
@@ -142,19 +145,21 @@ impl<P: Pool, C: ConfFile> Hands<'_, P, C> {
         &self,
         what: &str,
         hint: &'static str,
-        effect: impl Fn(&PoolView) -> bool,
+        effect: impl Fn(&PoolView) -> Progress,
     ) -> Result<(), Surprise> {
         let started = Instant::now();
         let mut pause = LOOK_AGAIN_FIRST;
         loop {
             let seen = self.pool.look(Ask::default()).await;
-            if seen.as_ref().is_ok_and(&effect) {
+            let progress = seen.as_ref().map_or(Progress::Pending, &effect);
+            if progress == Progress::Done {
                 info!(ms = started.elapsed().as_millis() as u64, "{what}: done");
                 return Ok(());
             }
-            if started.elapsed() >= EFFECT_DEADLINE {
+            let after = started.elapsed();
+            if progress == Progress::Hopeless || after >= EFFECT_DEADLINE {
                 return Err(match seen {
-                    Ok(_) => Surprise::NoEffect { what: what.to_owned(), hint },
+                    Ok(_) => Surprise::NoEffect { what: what.to_owned(), after, hint },
                     Err(e) => Surprise::Refused { what: what.to_owned(), error: Box::new(e) },
                 });
             }
@@ -162,6 +167,26 @@ impl<P: Pool, C: ConfFile> Hands<'_, P, C> {
             pause = (pause * 2).min(LOOK_AGAIN_MAX);
         }
     }
+}
+
+/// How far an effect has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Progress {
+    Done,
+    Pending,
+    /// It will never show: waiting out the deadline would only delay the next plan.
+    Hopeless,
+}
+
+impl Progress {
+    fn when(shown: bool) -> Self {
+        if shown { Progress::Done } else { Progress::Pending }
+    }
+}
+
+/// A promote of a slot that somebody detached meanwhile: pgpool acknowledged it and did nothing.
+fn cannot_show(view: &PoolView, act: &Act) -> bool {
+    matches!(act, Act::Promote(slot) if !view.is_attached(*slot))
 }
 
 fn request(act: &Act) -> Option<PoolRequest> {

@@ -6,17 +6,20 @@
 //! | module | what it does | may import |
 //! |---|---|---|
 //! | [`model`] | nouns: what Patroni, pgpool, the file and the probe say; the plan | std |
+//! | [`seams`] | the traits through which the loop sees the outside | `model` |
 //! | [`plan`] | decides: views in, a [`model::plan::Plan`] out; pure | `model` |
 //! | [`pgpool_conf`] | the slot table as text in pgpool.conf; pure | `model` |
 //! | [`patroni`] | etcd keys to a [`model::cluster::ClusterView`], and following them | `model`, `config`, `backoff` |
-//! | [`pcp`] | pgpool's own protocol: bytes, messages, one short connection per batch | `model`, `config` |
-//! | [`probe`] | asks a PostgreSQL: are you there, are you writable? | `model`, `config` |
-//! | [`host`] | this machine: replacing a file, holding a lock, looking at pgpool's files | `model`, `pgpool_conf` |
-//! | [`seams`] | the traits through which the loop sees the outside | `model` |
+//! | [`pcp`] | pgpool's own protocol: bytes, messages, one short connection per batch | `model`, `config`, `seams` |
+//! | [`probe`] | asks a PostgreSQL: are you there, are you writable? | `model`, `config`, `seams` |
+//! | [`host`] | this machine: replacing a file, holding a lock, looking at pgpool's files | `model`, `pgpool_conf`, `seams` |
 //! | [`observe`] | gathers one set of inputs | `seams`, `plan`, `model` |
 //! | [`apply`] | carries a plan out, step by step, and verifies each by looking again | `seams`, `model` |
-//! | [`reconcile`] | the loop: wait, observe, plan, apply, look again | the three above |
+//! | [`retry`] | when to look again; pure | std |
+//! | [`holding`] | since when each hold holds; pure | `model` |
+//! | [`reconcile`] | the loop: wait, observe, plan, apply, look again | the above, and `patroni`'s word |
 //! | [`config`] | the YAML file to checked settings; every problem in one report | `yaml`, `model` |
+//! | [`yaml`], [`backoff`] | the only users of two unmaintained crates | std |
 //! | [`cli`] | the commands; the only place that knows all real types | everything |
 //!
 //! `tests/tidy.rs` holds these directions.

@@ -1,10 +1,12 @@
-//! Gathers one set of inputs: pgpool.conf, pgpool over PCP and, where a plan hangs on it, the servers
-//! themselves. The only gatherer; it decides nothing.
+//! Gathers one set of inputs: pgpool.conf, pgpool over PCP and, where a plan hangs on it, the
+//! servers themselves. The only gatherer; it decides nothing.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::model::cluster::ClusterView;
 use crate::model::inputs::{Inputs, Seen};
@@ -15,13 +17,14 @@ use crate::model::slots::SlotTable;
 use crate::plan::questions;
 use crate::seams::{Ask, ConfFile, Health, Pool, Prober};
 
-/// How long pgpool's settings are taken as read. They change by a reload or a restart only, and what
-/// hangs on them (version, watchdog, paths) is not urgent; asking costs pgpool some 250 rows.
+/// How long pgpool's settings are taken as read. They change by a reload or a restart only, and
+/// what hangs on them (version, watchdog, paths) is not urgent; asking costs pgpool some 250 rows.
 const SETTINGS_LAST: Duration = Duration::from_secs(30);
 
-/// How old a reading of pgpool and the file may be to promote on it: the drift check renews it every
-/// five seconds. Should the slot have been detached since, pgpool does nothing; should it be the
-/// primary already, pgpool refuses. Looking first would cost some ten milliseconds of the write gap.
+/// How old a reading of pgpool and the file may be to promote on it: the drift check renews it
+/// every five seconds. Should the slot have been detached since, pgpool does nothing; should it be
+/// the primary already, pgpool refuses. Looking first would add some ten milliseconds to the write
+/// gap.
 const PROMOTE_ON: Duration = Duration::from_secs(6);
 
 /// Whether to ask the servers before an urgent promote too.
@@ -40,16 +43,10 @@ pub struct Observer<P, C, R, H> {
     pub prober: R,
     pub health: H,
     settings: RefCell<Option<Settings>>,
-    last: RefCell<Option<LastLook>>,
+    /// The last full look, before anybody was asked.
+    last: RefCell<Option<(Instant, Inputs)>>,
     /// Count client sessions too (for `plan`).
     count_sessions: Cell<bool>,
-}
-
-/// pgpool and the file as they were when nothing was going on.
-struct LastLook {
-    at: Instant,
-    pool: PoolView,
-    file: Seen<SlotTable>,
 }
 
 struct Settings {
@@ -82,13 +79,11 @@ impl<P: Pool, C: ConfFile, R: Prober, H: Health> Observer<P, C, R, H> {
         {
             return inputs;
         }
-        let file = match self.file.read().await {
-            Ok(table) => table,
-            Err(error) => Err(chain(&error)),
-        };
+        let (file, file_edited) = self.file().await;
         let pool = self.pool().await;
-        self.remember(&pool, &file);
-        let mut inputs = Inputs { cluster, pool, file, reach: Reachability::default(), policy };
+        let reach = Reachability::default();
+        let mut inputs = Inputs { cluster, pool, file, file_edited, reach, policy };
+        *self.last.borrow_mut() = Some((Instant::now(), inputs.clone()));
         if questions == Questions::All || !questions::promote_is_due(&inputs) {
             let servers = questions::servers_to_ask(&inputs);
             if !servers.is_empty() {
@@ -104,21 +99,18 @@ impl<P: Pool, C: ConfFile, R: Prober, H: Health> Observer<P, C, R, H> {
         cluster: &Seen<Arc<ClusterView>>,
         policy: &Arc<Policy>,
     ) -> Option<Inputs> {
-        let last = self.last.borrow_mut().take().filter(|last| last.at.elapsed() < PROMOTE_ON)?;
-        let inputs = Inputs {
-            cluster: cluster.clone(),
-            pool: Ok(last.pool),
-            file: last.file,
-            reach: Reachability::default(),
-            policy: policy.clone(),
-        };
+        let (_, last) = self.last.take().filter(|(at, _)| at.elapsed() < PROMOTE_ON)?;
+        let inputs = Inputs { cluster: cluster.clone(), policy: policy.clone(), ..last };
         questions::promote_is_due(&inputs).then_some(inputs)
     }
 
-    fn remember(&self, pool: &Seen<PoolView>, file: &Seen<SlotTable>) {
-        let pool = pool.as_ref().ok().cloned();
-        let last = pool.map(|pool| LastLook { at: Instant::now(), pool, file: file.clone() });
-        *self.last.borrow_mut() = last;
+    /// The slot table, and whether its block was edited in a way that the table does not show.
+    async fn file(&self) -> (Seen<SlotTable>, bool) {
+        let read = async {
+            let table = self.file.read().await?;
+            Ok((table, self.file.edited().await?))
+        };
+        read.await.unwrap_or_else(|error: C::Error| (Err(chain(&error)), false))
     }
 
     /// pgpool's word, with its settings from memory while they are fresh.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tracing::{error, info, warn};
 
 use crate::apply::apply;
@@ -24,9 +24,11 @@ use crate::plan::{check, plan, questions};
 use crate::retry::{Outcome, next_look};
 use crate::seams::{ConfFile, Health, Pool, Prober};
 
-/// How often a leader that is about to become writable is asked. Each question is one SQL login; a
-/// longer pause is added to the write gap when the change is to a detached leader.
+/// How often a leader that is about to become writable is asked, at first. Each question is one SQL
+/// login; a longer pause is added to the write gap when the change is to a detached leader.
 const LEADER_POLL: Duration = Duration::from_millis(15);
+/// A leader in a long recovery is asked less and less: the pause is this part of the wait so far.
+const LEADER_POLL_PART: u32 = 10;
 
 /// The newest word on the cluster, as the follower publishes it.
 pub type ClusterNews = watch::Receiver<patroni::Seen>;
@@ -45,92 +47,135 @@ pub struct Reconciler<P, C, R, H> {
     pub cluster: ClusterNews,
 }
 
+/// What the loop keeps from look to look. Nothing is decided by it but the time of the next look.
+#[derive(Default)]
+struct Pace {
+    backoff: Retry,
+    /// Looks that led to steps since the last one that led to none.
+    acted: u32,
+    leader: Option<MemberName>,
+    awaited: Option<Awaited>,
+}
+
+/// A leader that is not writable yet.
+#[derive(Clone)]
+struct Awaited {
+    leader: Address,
+    since: Instant,
+}
+
 impl<P: Pool, C: ConfFile, R: Prober, H: Health> Reconciler<P, C, R, H> {
-    /// Runs until it is dropped. `report` is told of every round.
+    /// Runs until it is dropped, or until whoever follows the cluster is gone: what was known last
+    /// would be believed for ever. `report` is told of every round.
     pub async fn run(self, mut report: impl FnMut(&Round)) {
-        let mut retry = Retry::default();
+        let mut pace = Pace::default();
         let mut news = self.cluster.clone();
-        loop {
+        while news.has_changed().is_ok() {
             let cluster = word_on(&news.borrow_and_update());
-            let (round, outcome, awaited) = self.round(cluster, &mut retry).await;
+            let (round, outcome, awaited) = self.round(cluster).await;
             report(&round);
-            let pause = next_look(outcome);
+            let pause = pace.after(&round, outcome, awaited);
             if pause.is_zero() {
                 continue;
             }
+            // A failure's backoff is cut short by another leader only: news may come in bursts.
+            let wakes = async {
+                match outcome {
+                    Outcome::Settled | Outcome::Away => drop(news.changed().await),
+                    Outcome::Acted | Outcome::Failed => {
+                        let leader = round.plan.leader.as_ref();
+                        drop(no_longer_leads(news.clone(), leader).await);
+                    }
+                }
+            };
             tokio::select! {
-                () = changed(&mut news) => {}
-                () = self.until_writable(awaited) => {}
+                () = wakes => {}
+                () = self.until_writable(pace.awaited.as_ref()) => {}
                 () = sleep(pause) => {}
             }
         }
+        error!("whoever follows the cluster in etcd is gone");
     }
 
     /// One look and what follows from it.
-    async fn round(
-        &self,
-        cluster: Seen<Arc<ClusterView>>,
-        retry: &mut Retry,
-    ) -> (Round, Outcome, Option<Address>) {
+    async fn round(&self, cluster: Seen<Arc<ClusterView>>) -> (Round, Outcome, Option<Address>) {
         let policy = self.policy.clone();
         let inputs = self.observer.inputs(cluster, policy, Questions::UrgentFirst).await;
         let plan = plan(&inputs);
-        let awaited = leader_awaited(&inputs);
         let faults = check::faults(&inputs, &plan);
         if !faults.is_empty() {
             error!("geo-agent's own plan is unsafe and is not carried out: {}", faults.join("; "));
             let failure = Some(format!("unsafe plan refused: {}", faults.join("; ")));
-            return (Round { plan, failure }, Outcome::Failed(retry.next_delay()), None);
+            return (Round { plan, failure }, Outcome::Failed, None);
         }
         if plan.steps.is_empty() {
-            retry.reset();
-            return (Round { plan, failure: None }, Outcome::Settled, awaited);
+            let outcome = if inputs.pool.is_ok() { Outcome::Settled } else { Outcome::Away };
+            return (Round { plan, failure: None }, outcome, leader_awaited(&inputs));
         }
         match self.carry_out(&plan).await {
-            Ok(()) => {
-                retry.reset();
-                (Round { plan, failure: None }, Outcome::Acted, None)
-            }
+            Ok(dropped) => (Round { plan, failure: dropped }, Outcome::Acted, None),
             Err(failure) => {
                 warn!("{failure}; looking again");
-                (Round { plan, failure: Some(failure) }, Outcome::Failed(retry.next_delay()), None)
+                (Round { plan, failure: Some(failure) }, Outcome::Failed, None)
             }
         }
     }
 
-    /// Applies a plan, unless another leader appears meanwhile: then the rest of it is worth nothing.
-    async fn carry_out(&self, plan: &Plan) -> Result<(), String> {
+    /// Applies a plan as long as its leader leads: after that the rest of it is worth nothing, and
+    /// dropped, with the reason.
+    async fn carry_out(&self, plan: &Plan) -> Result<Option<String>, String> {
         tokio::select! {
-            biased;
-            done = apply(&self.observer.pool, &self.observer.file, plan) => {
-                done.map_err(|surprise| chain(&surprise))
+            biased; // the leader may have changed while servers were asked
+            why = no_longer_leads(self.cluster.clone(), plan.leader.as_ref()) => {
+                info!("{why}: the rest of this plan is dropped");
+                Ok(Some(why))
             }
-            leader = another_leader(self.cluster.clone(), plan.leader.as_ref()) => {
-                info!("{leader} holds the leader key now: the rest of this plan is dropped");
-                Ok(())
+            done = apply(&self.observer.pool, &self.observer.file, plan) => {
+                done.map(|()| None).map_err(|surprise| chain(&surprise))
             }
         }
     }
 
     /// Asks the awaited leader until it is writable. Never returns when nobody is awaited.
-    async fn until_writable(&self, awaited: Option<Address>) {
-        let Some(leader) = awaited else { return std::future::pending().await };
+    async fn until_writable(&self, awaited: Option<&Awaited>) {
+        let Some(Awaited { leader, since }) = awaited else {
+            return std::future::pending().await;
+        };
         let question = BTreeSet::from([leader.clone()]);
         loop {
-            sleep(LEADER_POLL).await;
-            if self.observer.prober.ask(&question).await.of(&leader) == Some(&Answer::Writable) {
+            sleep(LEADER_POLL.max(since.elapsed() / LEADER_POLL_PART)).await;
+            if self.observer.prober.ask(&question).await.of(leader) == Some(&Answer::Writable) {
                 return;
             }
         }
     }
 }
 
-/// The leader, if it has just said by SQL that it is still in recovery or does not serve: then
-/// asking again is quicker than waiting for etcd.
+impl Pace {
+    /// How long to wait after this round.
+    fn after(&mut self, round: &Round, outcome: Outcome, awaited: Option<Address>) -> Duration {
+        let another = self.leader != round.plan.leader;
+        if another || outcome == Outcome::Settled {
+            self.backoff.reset();
+            self.acted = 0;
+        }
+        self.leader.clone_from(&round.plan.leader);
+        self.acted += u32::from(outcome == Outcome::Acted);
+        let before = self.awaited.take();
+        self.awaited = awaited.map(|leader| match before.filter(|b| b.leader == leader) {
+            Some(before) => before,
+            None => Awaited { leader, since: Instant::now() },
+        });
+        next_look(outcome, self.acted, || self.backoff.next_delay())
+    }
+}
+
+/// The leader, if it has just said by SQL that it is still in recovery, or does not serve: then
+/// asking again is quicker than waiting for etcd. Where SQL cannot say, asking again is no use.
 fn leader_awaited(inputs: &Inputs) -> Option<Address> {
     let leader = inputs.cluster.as_ref().ok()?.leader_member()?.address.as_ref().ok()?;
-    let answer = inputs.reach.of(leader)?;
-    let open = inputs.policy.sql_probe && *answer != Answer::Writable;
+    let may_change = !matches!(inputs.reach.of(leader)?, Answer::Writable | Answer::Alive(_));
+    let open = inputs.policy.sql_probe && may_change;
     (open && !questions::servers_to_ask(inputs).is_empty()).then(|| leader.clone())
 }
 
@@ -142,19 +187,18 @@ fn word_on(seen: &patroni::Seen) -> Seen<Arc<ClusterView>> {
     }
 }
 
-/// Resolves when there is news. A follower that is gone brings none: the drift check goes on.
-async fn changed(news: &mut ClusterNews) {
-    if news.changed().await.is_err() {
-        std::future::pending::<()>().await;
-    }
-}
-
-async fn another_leader(mut news: ClusterNews, than: Option<&MemberName>) -> MemberName {
+/// Resolves as soon as this leader is not known to lead, and says why.
+async fn no_longer_leads(mut news: ClusterNews, leader: Option<&MemberName>) -> String {
     loop {
-        changed(&mut news).await;
-        let leader = news.borrow().known().and_then(|view| view.leader.clone());
-        if let Some(leader) = leader.filter(|l| Some(l) != than) {
-            return leader;
+        let now = word_on(&news.borrow_and_update()).map(|view| view.leader.clone());
+        match now {
+            Ok(now) if now.as_ref() == leader => {}
+            Ok(Some(other)) => return format!("{other} holds the leader key now"),
+            Ok(None) => return "nobody holds the leader key any more".to_owned(),
+            Err(why) => return why,
+        }
+        if news.changed().await.is_err() {
+            return "whoever follows the cluster in etcd is gone".to_owned();
         }
     }
 }

@@ -50,8 +50,8 @@ pub trait ConfFile {
     /// Replaces the block, atomically, and compares what is on disk afterwards.
     async fn write(&self, table: &SlotTable) -> Result<(), Self::Error>;
 
-    /// The block says more or other than its table: somebody edited a flag or a comment in it, which
-    /// [`read`](ConfFile::read) does not show. Writing the same table again puts it right.
+    /// The block says more or other than its table: somebody edited a flag or a comment in it,
+    /// which [`read`](ConfFile::read) does not show. Writing the same table again puts it right.
     async fn edited(&self) -> Result<bool, Self::Error> {
         Ok(false)
     }

@@ -5,10 +5,10 @@
 //! |---|---|
 //! | `location eu`, `slots 3`, `version 4.3`, `weight eu-1=2` | the operator's policy |
 //! | `cluster eu-1=leader eu-2=replica us-1=replica` | what Patroni says; `eu-1` is in location `eu` |
-//! | `cluster eu-1=leader eu-2=starting eu-3=malformed eu-4=replica,noloadbalance@new.db` | oddities |
+//! | `cluster eu-1=leader eu-2=starting eu-3=malformed eu-4=replica,noloadbalance@new.db:5433` | oddities |
 //! | `cluster unknown`, `cluster empty`, `cluster standby eu-1=leader …` | etcd silent, … |
 //! | `pool 0:eu-1=primary 1:eu-2=up 2:us-1=down 3:gap 4:spoilt`, `pool unknown` | pgpool |
-//! | `file 0:eu-1=1 1:eu-2=1`, `file as pool`, `file lost` | the slot table and its weights |
+//! | `file 0:eu-1=1 1:eu-2=1`, `file as pool`, `file lost`, `file edited` | the slot table and its weights |
 //! | `reach eu-1=writable eu-2=hung`, `reach well`, `reach nobody` | how servers answer if asked |
 //! | `sessions 12 0:3 1:9`, `watchdog standby`, `watchdog leader` | more of pgpool |
 //! | `plan`, `apply 2`, `apply all` | decide; carry out, as a crash would stop it, or in full |
@@ -192,6 +192,7 @@ impl Play {
 
     fn file(&mut self, words: &[&str]) {
         match words {
+            ["edited"] => self.world.file_edited = true,
             ["lost"] => self.world.file = Err("pgpool.conf has no slot table".to_owned()),
             ["as", "pool"] => {
                 let used = self.world.pool.nodes.iter().filter(|(_, n)| n.port != 0);
@@ -260,7 +261,10 @@ fn pair(text: &str, by: char) -> (&str, &str) {
 /// A member's name, or an address as it stands.
 fn at_home(name: &str) -> Address {
     match name.contains('.') {
-        true => Address::new(name, 5432).expect("a host name"),
+        true => {
+            let (host, port) = name.split_once(':').unwrap_or((name, "5432"));
+            Address::new(host, port.parse().expect("a port")).expect("a host name")
+        }
         false => home(name),
     }
 }

@@ -21,6 +21,7 @@ use std::path::Path;
 use anyhow::Context;
 use clap::Parser;
 
+use crate::config::settings::Config;
 use crate::config::{self, Loaded};
 use args::{Args, Command};
 
@@ -60,7 +61,10 @@ fn execute(args: Args) -> anyhow::Result<u8> {
         match command {
             Command::Run => run::run(&path).await,
             Command::Check => Ok(check::check(&path).await),
-            command => one_shot(command, load(&path)?).await,
+            Command::Plan { output } => plan::plan(&load(&path)?, output).await,
+            Command::Apply => apply::apply(&load(&path)?).await,
+            Command::Init => init::init(&load(&path)?),
+            Command::Status { output } => status::status(&load(&path)?, output).await,
         }
     });
     // A name lookup that hangs must not keep a finished command from ending.
@@ -68,22 +72,11 @@ fn execute(args: Args) -> anyhow::Result<u8> {
     done
 }
 
-async fn one_shot(command: Command, loaded: Loaded) -> anyhow::Result<u8> {
-    let config = &loaded.config;
-    match command {
-        Command::Plan { output } => plan::plan(config, output).await,
-        Command::Apply => apply::apply(config).await,
-        Command::Init => init::init(config),
-        Command::Status { output } => status::status(config, output).await,
-        Command::Run | Command::Check => unreachable!("handled by execute"),
-    }
-}
-
 /// Reads the configuration and says its warnings.
-fn load(path: &Path) -> anyhow::Result<Loaded> {
-    let loaded = config::load(path)?;
-    for warning in &loaded.warnings {
+fn load(path: &Path) -> anyhow::Result<Config> {
+    let Loaded { config, warnings } = config::load(path)?;
+    for warning in &warnings {
         eprintln!("geo-agent: warning: {warning}");
     }
-    Ok(loaded)
+    Ok(config)
 }

@@ -27,7 +27,7 @@ const FIRST_VIEW: Duration = Duration::from_secs(2);
 /// Ends with SIGTERM or SIGINT, leaving pgpool as it is.
 pub async fn run(path: &Path) -> anyhow::Result<u8> {
     let mut signals = Signals::new()?;
-    let mut config = load(path)?.config;
+    let mut config = load(path)?;
     world::observer(&config)?; // says what is wrong with the settings before anything is locked
     let mut journal = Journal::default();
     let mut lock = Lock::take(&config.pgpool.config_path, "run")?;
@@ -69,7 +69,7 @@ async fn follow(
         Reconciler { observer, policy, cluster }.run(|round| journal.note(round)).await;
     };
     let wish = tokio::select! {
-        () = work => unreachable!("the loop has no end"),
+        () = work => anyhow::bail!("nobody follows etcd any more: start geo-agent again"),
         wish = signals.next() => wish,
     };
     drop(follower);

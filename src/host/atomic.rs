@@ -10,7 +10,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::error::FileError;
 
-/// Mode and owner of the new file. Access control lists and other extended attributes are not copied.
+/// Mode and owner of the new file. Access control lists and other extended attributes are not
+/// copied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Attributes {
     pub mode: u32,
@@ -28,8 +29,8 @@ impl Attributes {
 /// The number of the next temporary file of this process.
 static NEXT: AtomicU64 = AtomicU64::new(0);
 
-/// Writes a new file beside `target` and renames it over it, if `still_wanted` says so right before.
-/// On error nothing is left behind. Also removes what killed predecessors left.
+/// Writes a new file beside `target` and renames it over it, if `still_wanted` says so right
+/// before. On error nothing is left behind. Also removes what killed predecessors left.
 pub fn write(
     target: &Path,
     content: &[u8],

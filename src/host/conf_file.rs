@@ -69,8 +69,8 @@ pub struct InitReport {
     pub changed: bool,
     pub table: SlotTable,
     pub notes: Vec<String>,
-    /// Where the content of before the first `init` is, if anything was changed. The backup that each
-    /// write makes is one step behind only.
+    /// Where the content of before the first `init` is, if anything was changed. The backup that
+    /// each write makes is one step behind only.
     pub original: Option<PathBuf>,
 }
 
@@ -84,7 +84,8 @@ impl ConfFileOnDisk {
         &self.path
     }
 
-    /// Puts the table into the file, or finds it there. Touches no process; the second time nothing.
+    /// Puts the table into the file, or finds it there. Touches no process; the second time
+    /// nothing.
     pub fn init(&self) -> Result<InitReport, ConfFileError> {
         let content = replace::read(&self.path).map_err(ConfFileError::File)?;
         includes::refuse_slot_keys(&self.path, &content).map_err(ConfFileError::Include)?;

@@ -1,5 +1,5 @@
-//! Why a file was not read or replaced. Whenever one of these is returned before the rename, the file
-//! is as it was.
+//! Why a file was not read or replaced. Whenever one of these is returned before the rename, the
+//! file is as it was.
 
 use std::fmt;
 use std::io;

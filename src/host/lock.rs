@@ -29,8 +29,8 @@ pub struct Holder {
     pub what: String,
 }
 
-/// The lock, held until this is dropped or the process ends. The file stays: its content means nothing
-/// without the lock, and removing it would let two agents lock two files.
+/// The lock, held until this is dropped or the process ends. The file stays: its content means
+/// nothing without the lock, and removing it would let two agents lock two files.
 #[derive(Debug)]
 pub struct Lock {
     _file: File,

@@ -108,8 +108,8 @@ impl Snapshot {
         })
     }
 
-    /// Nobody replaced or wrote the file since. What happens between this look and the rename, a few
-    /// microseconds later, is lost, as with every editor.
+    /// Nobody replaced or wrote the file since. What happens between this look and the rename, a
+    /// few microseconds later, is lost, as with every editor.
     fn is_still_there(&self) -> Result<(), FileError> {
         let seen = |m: &Metadata| (m.dev(), m.ino(), m.len(), m.mtime(), m.mtime_nsec(), m.ctime());
         let now = fs::metadata(&self.path).ok();

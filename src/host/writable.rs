@@ -7,7 +7,8 @@ use std::path::Path;
 use super::error::FileError;
 use super::replace::{beside, resolve};
 
-/// `Ok`: a replacement beside it can be made, with the same owner. The trial file is gone afterwards.
+/// `Ok`: a replacement beside it can be made, with the same owner. The trial file is gone
+/// afterwards.
 pub fn try_beside(path: &Path) -> Result<(), FileError> {
     let target = resolve(path)?;
     let trial = beside(&target, &format!(".geo-agent.trial.{}", std::process::id()));

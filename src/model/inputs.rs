@@ -18,6 +18,8 @@ pub struct Inputs {
     pub pool: Seen<PoolView>,
     /// The slot table in pgpool.conf.
     pub file: Seen<SlotTable>,
+    /// The block in pgpool.conf says more or other than the table: somebody edited it.
+    pub file_edited: bool,
     pub reach: Reachability,
     pub policy: Arc<Policy>,
 }

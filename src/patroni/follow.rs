@@ -1,5 +1,5 @@
-//! Following a scope: one consistent read, then a watch from the next revision, and at any doubt the
-//! same again. No event is lost, because the watch starts where the read ended; no deleted key
+//! Following a scope: one consistent read, then a watch from the next revision, and at any doubt
+//! the same again. No event is lost, because the watch starts where the read ended; no deleted key
 //! survives, because a read replaces everything.
 
 use std::convert::Infallible;

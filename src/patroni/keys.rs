@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-/// The range `[<base>/, <base>0)`: everything below `base`, nothing beside it (`scope2` for `scope`),
-/// and exactly what a role needs to be granted. `0` is the character after `/`.
+/// The range `[<base>/, <base>0)`: everything below `base`, nothing beside it (`scope2` for
+/// `scope`), and exactly what a role needs to be granted. `0` is the character after `/`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyRange {
     pub start: String,

@@ -1,7 +1,7 @@
 //! Patroni through etcd v3: reading a scope, understanding it, following it.
 //!
-//! Everything up to [`decode`] is pure. [`follow`] is the state machine, [`client`] the only user of
-//! the etcd client.
+//! Everything up to [`decode`] is pure. [`follow`] is the state machine, [`client`] the only user
+//! of the etcd client.
 
 use std::sync::Arc;
 

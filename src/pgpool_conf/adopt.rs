@@ -1,4 +1,5 @@
-//! Putting the block into a pgpool.conf that has none, and taking up the `backend_*` lines of others.
+//! Putting the block into a pgpool.conf that has none, and taking up the `backend_*` lines of
+//! others.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;

@@ -2,8 +2,9 @@
 
 use std::fmt;
 
-use super::keys::{PORTS, WEIGHT_MAX};
+use super::keys::WEIGHT_MAX;
 use crate::model::ids::{SlotIndex, printable};
+use crate::model::slots::PORTS;
 
 /// Each sentence says what to do about it. Line numbers are those of the file.
 #[derive(Debug, Clone, PartialEq, Eq)]

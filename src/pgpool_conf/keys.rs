@@ -14,8 +14,8 @@ pub enum Field {
 }
 
 impl Field {
-    /// Host before port: at a reload pgpool gives a slot that gets its port first the default socket
-    /// directory as its host, and keeps it until the next restart (pgpool-facts, hazard 11).
+    /// Host before port: at a reload pgpool gives a slot that gets its port first the default
+    /// socket directory as its host, and keeps it until the next restart (pgpool-facts, hazard 11).
     pub const ALL: [Field; 6] = [
         Field::Hostname,
         Field::Port,
@@ -57,7 +57,8 @@ pub enum SlotKey {
     NoSlot(Field),
 }
 
-/// `None` for every other setting. Names are case-sensitive, as in pgpool; `backend_port07` is slot 7.
+/// `None` for every other setting. Names are case-sensitive, as in pgpool; `backend_port07` is slot
+/// 7.
 pub fn slot_key(key: &str) -> Option<SlotKey> {
     let (field, number) =
         Field::ALL.iter().find_map(|f| key.strip_prefix(f.name()).map(|rest| (*f, rest)))?;
@@ -66,15 +67,11 @@ pub fn slot_key(key: &str) -> Option<SlotKey> {
     Some(slot.map_or(SlotKey::NoSlot(field), |slot| SlotKey::Of(slot, field)))
 }
 
-/// The ports that pgpool accepts for a backend. A line with another one is skipped at a reload, and
-/// pgpool does not start with it (measured on 4.3.5; the same limits in the source of 4.6 and 4.7).
-pub const PORTS: std::ops::RangeInclusive<u16> = 1024..=65535;
-
 /// The largest `backend_weight` that pgpool accepts.
 pub const WEIGHT_MAX: f64 = 100_000_000.0;
 
-/// An integer the way pgpool reads it: decimal, `0x` hexadecimal, leading-zero octal, or a fraction,
-/// which is rounded to even.
+/// An integer the way pgpool reads it: decimal, `0x` hexadecimal, leading-zero octal, or a
+/// fraction, which is rounded to even.
 pub fn integer(text: &str) -> Option<i64> {
     let (negative, digits) = match text.as_bytes().first()? {
         b'-' => (true, &text[1..]),

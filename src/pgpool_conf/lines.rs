@@ -1,8 +1,9 @@
 //! Reads pgpool.conf line by line, exactly as pgpool's lexer does, and loses no byte.
 //!
-//! pgpool reads tokens, not lines, but none of its tokens spans a line and a missing value is the end
-//! of the line itself, so every line can be read alone. What looks odd below is measured on pgpool:
-//! several settings fit on one line, `=` is optional, a quoted value knows no escapes but runs on past
+//! pgpool reads tokens, not lines, but none of its tokens spans a line and a missing value is the
+//! end of the line itself, so every line can be read alone. What looks odd below is measured on
+//! pgpool: several settings fit on one line, `=` is optional, a quoted value knows no escapes but
+//! runs on past
 //! `\'` if another quote follows, and a comment needs a newline after it.
 
 use crate::model::ids::printable;
@@ -30,7 +31,8 @@ pub enum Content {
     Garbled(String),
 }
 
-/// `key = value` with the outer quotes taken off the value. A missing value is `"\n"`, as in pgpool.
+/// `key = value` with the outer quotes taken off the value. A missing value is `"\n"`, as in
+/// pgpool.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Setting {
     pub key: String,

@@ -1,6 +1,7 @@
 //! Any text as a JSON string of printable ASCII: one line, no quote inside, and back again.
 //!
-//! Member names are free text from etcd and stand in comments of pgpool.conf; none may end its line.
+//! Member names are free text from etcd and stand in comments of pgpool.conf; none may end its
+//! line.
 
 /// A JSON string with everything but printable ASCII escaped.
 pub fn quote(text: &str) -> String {

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use super::lines::lines;
 
 /// Every setting of one file, the last one winning, as pgpool has it. Lines that pgpool cannot read
-/// are skipped, and so are the files that it includes. The values include passwords: never print the map.
+/// are skipped, and so are the files that it includes. The values include passwords: never print
+/// the map.
 pub fn values(file: &[u8]) -> BTreeMap<String, String> {
     lines(file)
         .iter()
@@ -18,10 +19,10 @@ pub fn values(file: &[u8]) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// What pgpool uses when the file is silent, where that is the same for every packager. Not here, as
-/// packagers change them: `pid_file_name` (`/var/run/pgpool/pgpool.pid`, Debian
-/// `/var/run/postgresql/pgpool.pid`) and the socket directories (`/tmp`, Debian `/var/run/postgresql`).
-/// Where versions differ it is the default that is worst for the agent.
+/// What pgpool uses when the file is silent, where that is the same for every packager. Not here,
+/// as packagers change them: `pid_file_name` (`/var/run/pgpool/pgpool.pid`, Debian
+/// `/var/run/postgresql/pgpool.pid`) and the socket directories (`/tmp`, Debian
+/// `/var/run/postgresql`). Where versions differ it is the default that is worst for the agent.
 pub fn default_of(name: &str) -> Option<&'static str> {
     Some(match name {
         "port" => "9999",

@@ -79,7 +79,8 @@ fn why_not_entry(entry: &SlotEntry) -> Option<String> {
         .or_else(|| text(&entry.application_name, Field::ApplicationName))
 }
 
-/// Reads the table of a whole pgpool.conf, and makes sure that nothing outside the block gets in its way.
+/// Reads the table of a whole pgpool.conf, and makes sure that nothing outside the block gets in
+/// its way.
 pub fn read(file: &[u8]) -> Result<SlotTable, TableError> {
     let lines = lines(file);
     let block = locate(&lines)?.ok_or(TableError::NoBlock)?;
@@ -131,8 +132,9 @@ struct Draft {
     fields: BTreeMap<Field, String>,
 }
 
-/// Reads the lines of a block, markers included. Foreign comments and settings in it are skipped, and
-/// so is a newline that an editor took off the end marker: the next write puts all of that right.
+/// Reads the lines of a block, markers included. Foreign comments and settings in it are skipped,
+/// and so is a newline that an editor took off the end marker: the next write puts all of that
+/// right.
 pub(super) fn read_block(lines: &[Line<'_>]) -> Result<SlotTable, TableError> {
     let mut drafts: BTreeMap<SlotIndex, Draft> = BTreeMap::new();
     for line in lines.iter().filter(|l| l.comment_text() != Some(END)) {

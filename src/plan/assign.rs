@@ -7,7 +7,7 @@ use crate::model::cluster::Member;
 use crate::model::ids::{Address, SlotIndex};
 use crate::model::plan::Hold;
 use crate::model::pool::{NodeStatus, PoolNode};
-use crate::model::slots::{SlotEntry, SlotTable};
+use crate::model::slots::{PORTS, SlotEntry, SlotTable};
 
 use super::ground::Ground;
 
@@ -60,6 +60,10 @@ pub fn members_to_slots<'a>(ground: &Ground<'a>) -> Assignment<'a> {
                 continue;
             }
             Some(slot) => *slot,
+            None if !PORTS.contains(&address.port()) => {
+                holds.push(no_such_port(ground, member, address));
+                continue;
+            }
             None if ground.file.is_err() => continue,
             None => match free.next() {
                 Some(slot) => {
@@ -226,11 +230,30 @@ fn same_address(member: &Member, slot: SlotIndex) -> Hold {
     }
 }
 
-fn table_full(ground: &Ground, member: &Member) -> Hold {
-    let lost = match member.name == ground.leader.name {
+/// One such line in pgpool.conf, and pgpool would not start the next time.
+fn no_such_port(ground: &Ground, member: &Member, address: &Address) -> Hold {
+    let (low, high) = (PORTS.start(), PORTS.end());
+    Hold {
+        member: Some(member.name.clone()),
+        slot: None,
+        reason: format!(
+            "{}it gets no slot: pgpool takes backend ports from {low} to {high} only, and it \
+             listens on {}",
+            lost_writes(ground, member),
+            address.port(),
+        ),
+    }
+}
+
+fn lost_writes(ground: &Ground, member: &Member) -> &'static str {
+    match member.name == ground.leader.name {
         true => "leads, but pgpool cannot send writes to it: ",
         false => "",
-    };
+    }
+}
+
+fn table_full(ground: &Ground, member: &Member) -> Hold {
+    let lost = lost_writes(ground, member);
     Hold {
         member: Some(member.name.clone()),
         slot: None,

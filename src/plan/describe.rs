@@ -5,8 +5,18 @@ use crate::model::slots::{SlotEntry, SlotTable};
 /// How many changes are spelled out before "and N more".
 const SPELLED_OUT: usize = 4;
 
-/// For the reason of a `write_conf`.
-pub fn changes(from: &SlotTable, to: &SlotTable) -> String {
+/// The reason of a `write_conf`.
+pub fn why_write(from: &SlotTable, to: &SlotTable, edited: bool) -> String {
+    const EDITED: &str = "the block was edited by hand: it belongs to geo-agent";
+    let changes = changes(from, to);
+    match (edited, changes.is_empty()) {
+        (false, _) => changes,
+        (true, true) => EDITED.to_owned(),
+        (true, false) => format!("{changes}; {EDITED}"),
+    }
+}
+
+fn changes(from: &SlotTable, to: &SlotTable) -> String {
     let mut changes: Vec<String> = Vec::new();
     for (slot, then) in &to.entries {
         match from.entries.get(slot) {

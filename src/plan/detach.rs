@@ -9,7 +9,7 @@ use super::wish::Want;
 
 /// Attached slots that should not be, as far as they may go after this attach.
 pub fn allowed_now(sequence: &mut Sequence, attach: &Allowed) -> Vec<SlotIndex> {
-    let unwanted = |s: &SlotIndex| sequence.wishes.want(*s) == Want::Detached;
+    let unwanted = |s: &SlotIndex| matches!(sequence.wishes.want(*s), Want::Detached(_));
     let detach: Vec<_> = sequence.attached.iter().copied().filter(unwanted).collect();
     let leader = sequence.assignment.leader;
     let safe = match sequence.ground.cluster.standby_cluster {

@@ -16,6 +16,8 @@ pub struct Ground<'a> {
     pub pool: &'a PoolView,
     /// `Err`: the file cannot be written, but pgpool's own node table can still be worked with.
     pub file: Result<&'a SlotTable, &'a str>,
+    /// The block was edited in a way that the table does not show.
+    pub file_edited: bool,
     pub reach: &'a Reachability,
     pub policy: &'a Policy,
     /// The member that holds the leader key; its address is known.
@@ -45,6 +47,7 @@ impl<'a> Ground<'a> {
             cluster,
             pool,
             file: inputs.file.as_ref().map_err(String::as_str),
+            file_edited: inputs.file_edited,
             reach: &inputs.reach,
             policy: &inputs.policy,
             leader,

@@ -32,7 +32,7 @@ pub fn servers_to_ask(inputs: &Inputs) -> BTreeSet<Address> {
     let entries = &assignment.table.entries;
     let attach = entries.keys().any(|s| wanted(s) && !attached(s));
     // Without a primary pgpool searches at a detach as well.
-    let unwanted = |s: &SlotIndex| attached(s) && wishes.want(*s) == Want::Detached;
+    let unwanted = |s: &SlotIndex| attached(s) && matches!(wishes.want(*s), Want::Detached(_));
     let detach = standby && entries.keys().any(wanted) && entries.keys().any(unwanted);
     if !attach && !detach {
         return BTreeSet::new();

@@ -28,6 +28,8 @@ pub struct Sequence<'a> {
     table: Cow<'a, SlotTable>,
     /// pgpool runs with other weights or slots than the file has.
     stale: bool,
+    /// The block has to be written even if its table stays the same.
+    edited: bool,
     pub(super) attached: BTreeSet<SlotIndex>,
     pub(super) primary: Option<SlotIndex>,
     steps: Vec<Step>,
@@ -96,6 +98,7 @@ impl<'a> Sequence<'a> {
         let table = ground.file.unwrap_or(&assignment.table);
         Sequence {
             stale: ground.file.is_ok() && !ground.pool.runs_with(table),
+            edited: ground.file.is_ok() && ground.file_edited,
             table: Cow::Borrowed(table),
             attached: ground.pool.attached().map(|(slot, _)| slot).collect(),
             primary: ground.pool.primary(),
@@ -190,9 +193,10 @@ impl<'a> Sequence<'a> {
         if self.ground.file.is_err() {
             return;
         }
-        if *table != *self.table {
-            let reason = describe::changes(&self.table, table);
-            let reload = describe::needs_reload(&self.table, table);
+        if *table != *self.table || self.edited {
+            let reason = describe::why_write(&self.table, table, self.edited);
+            let reload = self.edited || describe::needs_reload(&self.table, table);
+            self.edited = false;
             self.push(Act::WriteConf(table.clone()), None, reason, Disruption::None, Some(0));
             self.table = Cow::Owned(table.clone());
             self.stale |= reload;

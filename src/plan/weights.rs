@@ -8,9 +8,9 @@ use crate::model::slots::SlotTable;
 
 use super::wish::{Want, Wishes};
 
-/// `table` with the weights that are right once exactly `attached` is attached. A reader that is to
-/// come back keeps its weight meanwhile: a detached slot gets no reads whatever its weight is, and
-/// bringing it back then takes no reload.
+/// `table` with the weights that are right once exactly `attached` is attached. A local
+/// replica keeps its weight while it is detached: such a slot gets no reads whatever its weight
+/// is, and bringing it back then takes no reload.
 pub fn when_attached(
     table: &SlotTable,
     wishes: &Wishes,
@@ -22,7 +22,8 @@ pub fn when_attached(
         entry.weight = match wishes.want(*slot) {
             Want::AsIs => entry.weight,
             Want::Reader(weight) | Want::Leader(Some(weight)) => weight,
-            Want::Leader(None) | Want::Detached => 0.0,
+            Want::Detached(weight) if !attached.contains(slot) => weight,
+            Want::Leader(None) | Want::Detached(_) => 0.0,
         };
     }
     if serves_reads(&then, attached) || attached.is_empty() {

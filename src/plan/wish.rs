@@ -21,7 +21,8 @@ pub enum Want {
     Leader(Option<f64>),
     /// Attached, with this read weight.
     Reader(f64),
-    Detached,
+    /// Detached, with this weight in the file: a local replica that comes back keeps its own.
+    Detached(f64),
     /// Not known well enough to change anything.
     AsIs,
 }
@@ -69,7 +70,8 @@ fn of_member(ground: &Ground, member: &Member) -> Wish {
         return Wish { want: Want::Leader(weight), why: format!("{name} holds the leader key") };
     }
     if let Some(why) = why_not_serving(member) {
-        return Wish { want: Want::Detached, why };
+        let weight = local.filter(|_| !member.noloadbalance).unwrap_or(0.0);
+        return Wish { want: Want::Detached(weight), why };
     }
     match local {
         None => detached(format!(
@@ -123,5 +125,5 @@ fn why_not_serving(member: &Member) -> Option<String> {
 }
 
 fn detached(why: String) -> Wish {
-    Wish { want: Want::Detached, why }
+    Wish { want: Want::Detached(0.0), why }
 }

@@ -1,9 +1,9 @@
 //! Asks PostgreSQL servers from this host: are you there, are you writable?
 //!
 //! Each server is asked on a new connection, because that is what pgpool and its clients do next.
-//! TCP and what follows are timed apart: a server that takes connections and then says nothing would
-//! freeze pgpool's main process at a login, one that takes none would not. An answer is about the
-//! server only; trouble on this side of the wire (no name service, no file handles) is never
+//! TCP and what follows are timed apart: a server that takes connections and then says nothing
+//! would freeze pgpool's main process at a login, one that takes none would not. An answer is about
+//! the server only; trouble on this side of the wire (no name service, no file handles) is never
 //! reported as a dead server. Nothing is left running when `ask` returns.
 
 mod dial;

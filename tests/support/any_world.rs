@@ -134,6 +134,7 @@ fn build(members: &[AnyMember], slots: &[AnySlot], around: &Around) -> World {
         _ => None,
     };
     it.pool.sessions = Some(Sessions { total: 9, reading: None });
+    it.file_edited = around.asking % 4 == 3 && it.file.is_ok();
     it.policy.slots = around.slots + 3;
     it.asking = match around.asking {
         0 => Asking::Never,

@@ -7,6 +7,7 @@ pub mod fake_pool;
 mod fake_replies;
 mod fake_worker;
 mod in_memory;
+pub mod lab;
 pub mod print;
 mod refusal;
 pub mod world;

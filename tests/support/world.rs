@@ -36,6 +36,7 @@ pub struct World {
     pub pool_seen: Result<(), String>,
     pub pool: Pgpool,
     pub file: Seen<SlotTable>,
+    pub file_edited: bool,
     pub policy: Policy,
     /// How each server would answer, whether or not it is asked.
     pub truth: BTreeMap<Address, Answer>,
@@ -108,6 +109,7 @@ pub fn world() -> World {
             sessions: None,
         },
         file: Ok(SlotTable::default()),
+        file_edited: false,
         policy: Policy {
             slots: 8,
             location: Some("eu".to_owned()),
@@ -249,6 +251,7 @@ impl World {
             cluster: self.cluster.clone().map(Arc::new),
             pool: self.pool_seen.clone().map(|()| self.pool.view()),
             file: self.file.clone(),
+            file_edited: self.file_edited,
             reach: Reachability::default(),
             policy: Arc::new(self.policy.clone()),
         };
@@ -279,7 +282,10 @@ impl World {
         let had_reads = self.pool.has_reads();
         let mut effect = Effect { ended: Disruption::None, trouble: Vec::new() };
         match &step.act {
-            Act::WriteConf(table) => self.file = Ok(table.clone()),
+            Act::WriteConf(table) => {
+                self.file = Ok(table.clone());
+                self.file_edited = false;
+            }
             Act::Reload => match &self.file {
                 Ok(table) => self.pool.reload(table),
                 Err(why) => effect.trouble.push(format!("reloads a bad file: {why}")),
@@ -435,6 +441,10 @@ impl Pgpool {
 impl Node {
     pub fn gap() -> Self {
         Node { host: String::new(), port: 0, status: NodeStatus::Unused, weight: 0.0 }
+    }
+
+    pub fn status_is_up(&self) -> bool {
+        self.status == NodeStatus::Up
     }
 
     pub fn status_is_used(&self) -> bool {
