@@ -1,0 +1,17 @@
+//! The whole thing against the real thing: `SUITE=… scripts/stack up`, `scripts/stack wait`, then
+//! `SUITE=… cargo test --test e2e -- --ignored --test-threads=1`. Judged by pgpool's own
+//! `pcp_node_info` and by what real clients meet, never by the agent's word alone.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod clients;
+mod cluster;
+mod docker;
+mod pgpool;
+mod scene;
+
+mod failover;
+mod members;
+mod switchover;
+mod unknown;
