@@ -62,7 +62,13 @@ pub fn read(pgpool: Ipv4Addr) -> Result<Ipv4Addr, String> {
 /// Sessions that stay: half of them idle, half always in a statement.
 pub struct Sessions {
     over: Arc<AtomicBool>,
-    running: Vec<(Ipv4Addr, bool, JoinHandle<Result<(), String>>)>,
+    running: Vec<Session>,
+}
+
+struct Session {
+    reads_at: Ipv4Addr,
+    is_busy: bool,
+    life: JoinHandle<Result<(), String>>,
 }
 
 /// What became of a session.
@@ -81,9 +87,9 @@ impl Sessions {
             let over = Arc::clone(&over);
             RUNTIME.block_on(async move {
                 let client = connect(pgpool).await.expect("pgpool takes clients");
-                let at = ask(&client, WHERE).await.expect("pgpool reads");
+                let reads_at = ask(&client, WHERE).await.expect("pgpool reads");
                 let is_busy = n % 2 == 1;
-                (at, is_busy, tokio::spawn(live(client, is_busy, over)))
+                Session { reads_at, is_busy, life: tokio::spawn(live(client, is_busy, over)) }
             })
         };
         let running = (0..count).map(open).collect();
@@ -93,8 +99,8 @@ impl Sessions {
     /// Ends them all; each asks a last time first.
     pub fn close(self) -> Vec<Fate> {
         self.over.store(true, Ordering::Relaxed);
-        let fate = |(reads_at, is_busy, task): (_, _, JoinHandle<_>)| {
-            let end: Result<(), String> = RUNTIME.block_on(task).expect("no panic in a session");
+        let fate = |Session { reads_at, is_busy, life }| {
+            let end = RUNTIME.block_on(life).expect("no panic in a session");
             Fate { reads_at, is_busy, ended: end.err() }
         };
         self.running.into_iter().map(fate).collect()

@@ -21,7 +21,8 @@ pub struct Suite {
 
 impl Suite {
     pub fn get() -> Suite {
-        let name = std::env::var("SUITE").unwrap_or_else(|_| "bookworm".to_owned());
+        // No default: these tests are rough with whatever stack they find.
+        let name = std::env::var("SUITE").expect("SUITE says which stack: bookworm, trixie, forky");
         let (pgpool, attach_ends, busy_survive) = match name.as_str() {
             "bookworm" => ("4.3", "busy", false),
             "trixie" => ("4.6", "none", true),
@@ -67,6 +68,15 @@ pub fn docker(args: &[&str]) -> String {
 /// One verb of scripts/stack, for the same suite.
 pub fn script(args: &[&str]) -> Output {
     run(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/stack"), args)
+}
+
+/// Somebody else's stack may be up as well: only one that this checkout has started is ours.
+pub fn is_our_stack() {
+    let label = "{{index .Config.Labels \"com.docker.compose.project.working_dir\"}}";
+    let theirs = docker(&["inspect", "-f", label, &Container::of("etcd").id]);
+    let (here, there) = (env!("CARGO_MANIFEST_DIR").as_ref(), theirs.as_ref());
+    let real = |path: &std::path::Path| std::fs::canonicalize(path).unwrap_or_default();
+    assert_eq!(real(here), real(there), "the stack was started from another checkout");
 }
 
 /// A container of the stack.

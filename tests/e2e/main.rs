@@ -5,13 +5,16 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod agent;
 mod clients;
 mod cluster;
+mod damage;
 mod docker;
 mod pgpool;
 mod scene;
 
 mod failover;
 mod members;
+mod sessions;
 mod switchover;
 mod unknown;

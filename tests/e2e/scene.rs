@@ -4,7 +4,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use super::cluster::{self, MEMBERS, ip_of, is_healthy, keys, switch_over, tag};
-use super::docker::{Container, docker, eventually, is, script};
+use super::docker::{Container, docker, eventually, is, is_our_stack, script};
 use super::pgpool::{Pgpool, Shape};
 
 pub const HOME: &str = "eu-1";
@@ -28,6 +28,7 @@ impl Scene {
     pub fn set() -> Scene {
         let alone = STAGE.lock().unwrap_or_else(PoisonError::into_inner);
         let started = Instant::now();
+        is_our_stack();
         let [eu, us] = Pgpool::both();
         let mut scene = Scene { eu, us, pids: Default::default(), started, _alone: alone };
         clean_up();
@@ -93,7 +94,9 @@ fn clean_up() {
     }
     remove_the_extra_member();
     for pgpool in Pgpool::both() {
-        pgpool.container.shell("iptables -F; agent-start");
+        pgpool.heal();
+        pgpool.agent(&["init"]);
+        pgpool.start_agent();
     }
     eventually("etcd", 30, || keys().map(|_| ()));
     cluster::delete_members("evil");

@@ -85,9 +85,10 @@ fn all_live_on_when_a_weight_changes() {
     let announced: Vec<Fate> = sessions.close();
     let lost: Vec<_> = announced.iter().filter(|f| f.ended.is_some()).collect();
     assert!(lost.is_empty(), "{}: {lost:#?}", suite.name);
-    scene.eu.container.shell(&format!(
-        "cp -p /tmp/config.yaml {config}; pkill -HUP -f '^geo-agent run'"
-    ));
+    scene
+        .eu
+        .container
+        .shell(&format!("cp -p /tmp/config.yaml {config}; pkill -HUP -f '^geo-agent run'"));
     becomes(0.5);
     scene.eu.takes(HOME, &EU);
     scene.finish();

@@ -2,7 +2,7 @@
 
 use super::clients::Writer;
 use super::cluster::{MEMBERS, is_healthy, leader, switch_over};
-use super::docker::{eventually, script};
+use super::docker::{Suite, eventually, script};
 use super::pgpool::steps;
 use super::scene::{EU, HOME, Scene, US};
 
@@ -61,7 +61,9 @@ fn the_plan_says_it_first_and_apply_does_it() {
     let row = row.expect("a row of the new leader");
     assert_eq!((&row["from"]["role"], &row["to"]["role"]), (&"standby".into(), &"primary".into()));
     assert_eq!((&row["local"], &row["port"]), (&true.into(), &5432.into()));
-    assert_eq!(scene.eu.status().0, 2);
+    let (code, status) = scene.eu.status();
+    assert_eq!((code, &status["in_sync"]), (2, &false.into()));
+    assert_eq!(status["pgpool"]["version"], Suite::get().pgpool);
     let (code, plan) = scene.us.plan();
     assert_eq!((code, plan["slots"].as_array().map(Vec::len)), (2, Some(4)), "{plan:#}");
     for pgpool in [&scene.eu, &scene.us] {
