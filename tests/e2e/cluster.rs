@@ -54,6 +54,12 @@ pub fn delete_members(prefix: &str) {
     etcd(|mut client| async move { client.delete(key, all).await }).expect("a delete");
 }
 
+/// What happens when the leader's lease runs out, without the wait of 20 s for it.
+pub fn end_the_lease() {
+    let key = format!("{SCOPE}leader");
+    etcd(|mut client| async move { client.delete(key, None).await }).expect("a delete");
+}
+
 /// Throws away etcd's history up to now.
 pub fn compact() {
     let (_, revision) = keys().expect("etcd answers");

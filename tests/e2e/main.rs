@@ -14,6 +14,7 @@ mod pgpool;
 mod scene;
 
 mod failover;
+mod fake_vs_real;
 mod members;
 mod sessions;
 mod switchover;
