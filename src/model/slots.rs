@@ -4,6 +4,10 @@ use std::collections::BTreeMap;
 
 use super::ids::{Address, MemberName, SlotIndex};
 
+/// The ports that pgpool accepts for a backend. A line with another one is skipped at a reload, and
+/// pgpool does not start with it (measured on 4.3.5; the same limits in the source of 4.6 and 4.7).
+pub const BACKEND_PORTS: std::ops::RangeInclusive<u16> = 1024..=65535;
+
 /// The slots that are assigned, by number. Slots that nobody owns are not in it.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct SlotTable {

@@ -1,6 +1,7 @@
 //! The settings that make up a backend slot: `backend_hostname0`, `backend_port0`, ….
 
 use crate::model::ids::SlotIndex;
+use crate::model::slots::BACKEND_PORTS;
 
 /// One setting of a slot, in the order in which the block has them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -66,9 +67,7 @@ pub fn slot_key(key: &str) -> Option<SlotKey> {
     Some(slot.map_or(SlotKey::NoSlot(field), |slot| SlotKey::Of(slot, field)))
 }
 
-/// The ports that pgpool accepts for a backend. A line with another one is skipped at a reload, and
-/// pgpool does not start with it (measured on 4.3.5; the same limits in the source of 4.6 and 4.7).
-pub const PORTS: std::ops::RangeInclusive<u16> = 1024..=65535;
+pub const PORTS: std::ops::RangeInclusive<u16> = BACKEND_PORTS;
 
 /// The largest `backend_weight` that pgpool accepts.
 pub const WEIGHT_MAX: f64 = 100_000_000.0;

@@ -7,7 +7,7 @@ use crate::model::cluster::Member;
 use crate::model::ids::{Address, SlotIndex};
 use crate::model::plan::Hold;
 use crate::model::pool::{NodeStatus, PoolNode};
-use crate::model::slots::{SlotEntry, SlotTable};
+use crate::model::slots::{BACKEND_PORTS, SlotEntry, SlotTable};
 
 use super::ground::Ground;
 
@@ -54,6 +54,10 @@ pub fn members_to_slots<'a>(ground: &Ground<'a>) -> Assignment<'a> {
             holds.push(unusable(member));
             continue;
         };
+        if !BACKEND_PORTS.contains(&address.port()) {
+            holds.push(port_refused(member, address));
+            continue;
+        }
         let slot = match taken.get(address) {
             Some(slot) if members.contains_key(slot) => {
                 holds.push(same_address(member, *slot));
@@ -214,6 +218,19 @@ fn unusable(member: &Member) -> Hold {
         slot: None,
         reason: format!(
             "its key in etcd is unusable ({why}): it stays as it is until that is mended"
+        ),
+    }
+}
+
+/// One such line would make the whole table unwritable, for everybody.
+fn port_refused(member: &Member, address: &Address) -> Hold {
+    Hold {
+        member: Some(member.name.clone()),
+        slot: None,
+        reason: format!(
+            "is at port {}, and pgpool takes no backend port below {}: it gets no slot",
+            address.port(),
+            BACKEND_PORTS.start()
         ),
     }
 }

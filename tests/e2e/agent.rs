@@ -133,6 +133,7 @@ fn hostile_keys_in_etcd_stay_there() {
         ("evil-quote", "postgres://10.9.9.9'evil:5432/postgres"),
         ("evil-space", "postgres://evil host:5432/postgres"),
         ("evil-port", "postgres://10.9.9.9:70000/postgres"),
+        ("evil-80", "postgres://10.9.9.9:80/postgres"), // a port, but not for pgpool
         ("evil-zero", "postgres://10.9.9.9:0/postgres"),
     ];
     let slots = scene.eu.nodes().map(|n| n.len());

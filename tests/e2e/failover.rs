@@ -1,6 +1,6 @@
 //! The primary dies, or falls silent.
 
-use super::cluster::{end_the_lease, is_healthy, leader, tag};
+use super::cluster::{MEMBERS, end_the_lease, is_healthy, leader, tag};
 use super::docker::{Container, eventually, is};
 use super::scene::{EU, HOME, Scene, US};
 
@@ -53,7 +53,9 @@ fn frozen_primary(heir: &str, until_it_is_over: fn()) {
     for member in others {
         tag(member, "nofailover", None);
     }
-    scene.follows(heir);
+    // An old Patroni may take the key back when it thaws. pgpool follows whoever has it.
+    let leader = eventually("a healthy cluster", 60, || is_healthy(&MEMBERS));
+    scene.follows(&leader);
     scene.finish();
 }
 
