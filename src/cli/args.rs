@@ -30,7 +30,7 @@ Log lines go to stderr; GEO_AGENT_LOG says which (`geo_agent=debug` is what -v d
 #[derive(Parser)]
 #[command(name = "geo-agent", version, about = ABOUT, long_about = LONG_ABOUT)]
 #[command(after_help = AFTER_HELP)]
-#[command(args_conflicts_with_subcommands = true, arg_required_else_help = true)]
+#[command(subcommand_precedence_over_arg = true, arg_required_else_help = true)]
 pub struct Args {
     /// Debug logging
     #[arg(short, long, global = true)]
@@ -142,8 +142,11 @@ mod tests {
 
     #[test]
     fn verbose_and_config_go_anywhere() {
-        let args = Args::try_parse_from(["geo-agent", "plan", "-v", "--config", "a"]).unwrap();
-        assert!(args.verbose && matches!(args.command(), Command::Plan { .. }));
-        assert_eq!(args.config_path(), PathBuf::from("a"));
+        for line in ["plan -v --config a", "-v plan --config a", "--config a -v plan"] {
+            let words = ["geo-agent"].into_iter().chain(line.split(' '));
+            let args = Args::try_parse_from(words).unwrap();
+            assert!(args.verbose && matches!(args.command(), Command::Plan { .. }), "{line}");
+            assert_eq!(args.config_path(), PathBuf::from("a"), "{line}");
+        }
     }
 }

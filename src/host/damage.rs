@@ -110,13 +110,11 @@ pub fn judge(seen: &Seen) -> Vec<String> {
     const ADVICE: &str = "restart pgpool when convenient (see README, damaged pgpool)";
     let mut sentences = Vec::new();
     match &seen.pid_file {
-        Some((path, PidFile::Gone)) => sentences.push(format!(
-            "pid file {} is gone while pgpool answers: {ADVICE}",
-            path.display()
-        )),
+        Some((path, PidFile::Gone)) => sentences
+            .push(format!("pid file {} is gone while pgpool answers: {ADVICE}", path.display())),
         Some((path, PidFile::Stale(pid))) => sentences.push(format!(
-            "pid file {} names process {pid}, which is gone, while pgpool answers: its processes may \
-             be left over from a killed one: {ADVICE}",
+            "pid file {} names process {pid}, which is gone, while pgpool answers: its processes \
+             may be left over from a killed one: {ADVICE}",
             path.display()
         )),
         Some((_, PidFile::Fine)) | None => {}

@@ -89,19 +89,19 @@ impl fmt::Display for FileError {
             ),
             FileError::Directory { directory, .. } => write!(
                 f,
-                "no file can be created in {}: a file is replaced by renaming a new one over it, so \
-                 geo-agent must be able to write to the directory",
+                "no file can be created in {}: a file is replaced by renaming a new one over it, \
+                 so geo-agent must be able to write to the directory",
                 directory.display()
             ),
             FileError::MountPoint { path, .. } => write!(
                 f,
-                "{} cannot be replaced, because it is a mount of its own: mount its directory instead",
+                "{} cannot be replaced, as it is a mount of its own: mount its directory instead",
                 path.display()
             ),
             FileError::NotAsWritten { path, what } => write!(
                 f,
-                "{} was replaced, but its {what} is not what was written: another tool changed it, or \
-                 the disk is faulty",
+                "{} was replaced, but its {what} is not what was written: another tool changed it, \
+                 or the disk is faulty",
                 path.display()
             ),
             FileError::Io { doing, path, .. } => write!(f, "cannot {doing} {}", path.display()),

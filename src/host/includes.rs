@@ -51,8 +51,8 @@ impl fmt::Display for IncludeError {
         match self {
             IncludeError::SlotKey { path, line, key } => write!(
                 f,
-                "{}:{line} sets {key} in an included file: move its backend_* lines to the main file, \
-                 or point pgpool.config_path at the included file itself",
+                "{}:{line} sets {key} in an included file: move its backend_* lines to the main \
+                 file, or point pgpool.config_path at the included file itself",
                 path.display()
             ),
             IncludeError::Unreadable { from, line, .. } => {

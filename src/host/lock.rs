@@ -64,7 +64,7 @@ impl fmt::Display for LockError {
             ),
             LockError::Held { path, by: None } => write!(
                 f,
-                "another geo-agent works on this pgpool: it holds {}, and `fuser` on it tells its pid",
+                "another geo-agent works on this pgpool: it holds {}, and `fuser` on it tells who",
                 path.display()
             ),
             LockError::File(error) => error.fmt(f),

@@ -145,8 +145,8 @@ fn entry_of(
         not_adoptable(
             port_line.line,
             format!(
-                "slot {slot} has a port and no host; pgpool takes its built-in socket directory then: \
-                 write it out as backend_hostname{slot}"
+                "slot {slot} has a port and no host; pgpool takes its built-in socket directory \
+                 then: write it out as backend_hostname{slot}"
             ),
         )
     })?;
@@ -186,7 +186,7 @@ fn weight_of(
     };
     let Ok(weight) = value.parse::<f64>() else {
         notes.push(format!(
-            "line {line}: backend_weight{slot} is not a number, which pgpool reads as 0: taken up as 0"
+            "line {line}: backend_weight{slot} is not a number: pgpool reads it as 0, so does this"
         ));
         return Ok(0.0);
     };
@@ -198,17 +198,15 @@ fn note_flags(slot: SlotIndex, flag: Option<&Found>, notes: &mut Vec<String>) {
         match flag.trim() {
             "" | "ALLOW_TO_FAILOVER" => {}
             "DISALLOW_TO_FAILOVER" => notes.push(format!(
-                "slot {slot} had DISALLOW_TO_FAILOVER: pgpool refuses to detach such a slot, so the \
-                 table uses ALLOW_TO_FAILOVER"
+                "slot {slot} had DISALLOW_TO_FAILOVER: pgpool refuses to detach such a slot, so \
+                 the table uses ALLOW_TO_FAILOVER"
             )),
             "ALWAYS_PRIMARY" => notes.push(format!(
-                "slot {slot} had ALWAYS_PRIMARY: the table does without it, but it stays in force until \
-                 pgpool is restarted"
+                "slot {slot} had ALWAYS_PRIMARY: the table does without it, but it stays in force \
+                 until pgpool is restarted"
             )),
-            other => notes.push(format!(
-                "slot {slot} had the unknown flag {}: left out",
-                printable(other)
-            )),
+            other => notes
+                .push(format!("slot {slot} had the unknown flag {}: left out", printable(other))),
         }
     }
 }

@@ -27,8 +27,8 @@ pub enum TableError {
 
 impl fmt::Display for TableError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const AGAIN: &str = "delete geo-agent's marker lines that are left (the backend_* lines may stay) \
-                             and run `geo-agent init`, which takes the slots up again";
+        const AGAIN: &str = "delete geo-agent's marker lines that are left (the backend_* lines \
+                             may stay) and run `geo-agent init`, which takes the slots up again";
         match self {
             TableError::NoBlock => write!(f, "there is no slot table yet: run `geo-agent init`"),
             TableError::Torn { line, what } => write!(f, "line {line}: {what}: {AGAIN}"),
@@ -43,8 +43,8 @@ impl fmt::Display for TableError {
             }
             TableError::Duplicate { line, key } => write!(
                 f,
-                "line {line}: {} is set outside the slot table, so pgpool's processes may flip between \
-                 two values: run `geo-agent init` to take it up, or delete the line",
+                "line {line}: {} is set outside the slot table, so pgpool's processes may flip \
+                 between two values: run `geo-agent init` to take it up, or delete the line",
                 printable(key)
             ),
             TableError::Unwritable { slot, what } => {

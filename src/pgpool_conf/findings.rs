@@ -44,8 +44,8 @@ const MUST_BE_OFF: [(&str, &str, &str); 6] = [
     ),
     (
         "failover_on_backend_shutdown",
-        "pgpool detaches a primary that is being stopped and then hangs every client; on is the default \
-         up to 4.3.8 and 4.4.5",
+        "pgpool detaches a primary that is being stopped and then hangs every client; on is the \
+         default up to 4.3.8 and 4.4.5",
         "set failover_on_backend_shutdown = off",
     ),
     ("auto_failback", "pgpool attaches again what the agent detached", "set auto_failback = off"),
@@ -85,7 +85,7 @@ fn judge(setting: &str, value: &str) -> Verdict {
         ),
         "sr_check_user" => when(
             value.is_empty() || value == "nobody",
-            "pgpool searches the primary with this user, so an attach can leave it without a primary",
+            "pgpool searches the primary with this user: an attach can leave it without a primary",
             "set sr_check_user and sr_check_password to a user that may log in on every node",
         ),
         _ => judge_time(setting, value),
@@ -103,8 +103,8 @@ fn judge_command(setting: &str) -> Verdict {
             Some(("pgpool then detaches every other node when the primary changes", "set it to ''"))
         }
         "recovery_1st_stage_command" | "recovery_2nd_stage_command" => Some((
-            "pgpool refuses a configuration in which a slot has no backend_data_directory, and Patroni \
-             rebuilds nodes, not pgpool",
+            "pgpool refuses a configuration in which a slot has no backend_data_directory, and \
+             Patroni rebuilds nodes, not pgpool",
             "set it to ''",
         )),
         _ => None,
@@ -133,8 +133,8 @@ fn judge_time(setting: &str, value: &str) -> Verdict {
         ),
         _ if setting.starts_with("health_check_period") => when(
             milliseconds(value, 1000).is_some_and(|ms| ms > 0),
-            "pgpool detaches nodes by its own judgement, ends every session at a timeout, and never \
-             attaches again",
+            "pgpool detaches nodes by its own judgement, ends every session at a timeout, and \
+             never attaches again",
             "set health_check_period = 0, for every node",
         ),
         _ => None,

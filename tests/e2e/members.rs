@@ -1,0 +1,88 @@
+//! Members come, go, move and change their tags.
+
+use super::cluster::{MEMBERS, ip_of, is_healthy, keys, tag};
+use super::docker::{Container, eventually, is, script};
+use super::pgpool::{Shape, steps};
+use super::scene::{EU, HOME, Scene, US, remove_the_extra_member};
+
+const EU_AND_EXTRA: [&str; 3] = ["eu-1", "eu-2", "eu-3"];
+
+#[test]
+#[ignore = "needs the stack"]
+fn a_replica_is_added_stopped_returned_and_removed() {
+    let scene = Scene::set();
+    let up = script(&["up", "eu-3"]);
+    assert_eq!(up.status, 0, "{}", up.all());
+    eventually("eu-3 streams", 60, || is_healthy(&[&MEMBERS[..], &["eu-3"]].concat()));
+    scene.eu.takes(HOME, &EU_AND_EXTRA);
+    scene.us.takes(HOME, &US);
+    scene.in_sync();
+    let extra = Container::of("eu-3");
+    let (had, slots) = (extra.ip(), scene.eu.nodes().map(|n| n.len()));
+    extra.docker("stop");
+    scene.eu.takes(HOME, &EU);
+    extra.docker("start");
+    assert_eq!(extra.ip(), had, "the test counts on docker giving the address back");
+    scene.eu.takes(HOME, &EU_AND_EXTRA);
+    assert_eq!(scene.eu.nodes().map(|n| n.len()), slots, "back in the slot that it had");
+    scene.in_sync();
+    remove_the_extra_member();
+    scene.eu.takes(HOME, &EU);
+    scene.in_sync();
+    scene.finish();
+}
+
+#[test]
+#[ignore = "needs the stack"]
+fn a_location_changes_both_ways() {
+    let scene = Scene::set();
+    tag("us-2", "location", Some("eu"));
+    scene.eu.takes(HOME, &["eu-1", "eu-2", "us-2"]);
+    scene.us.takes(HOME, &["us-1"]);
+    scene.in_sync();
+    tag("us-2", "location", Some("us"));
+    scene.follows(HOME);
+    scene.finish();
+}
+
+#[test]
+#[ignore = "needs the stack"]
+fn noloadbalance_is_set_and_cleared() {
+    let scene = Scene::set();
+    scene.eu.stop_agent();
+    tag("eu-2", "noloadbalance", Some("true"));
+    tag("us-1", "noloadbalance", Some("true"));
+    eventually("Patroni shows the tag", 20, || {
+        let value = keys()?.0.remove("members/eu-2").unwrap_or_default();
+        is(value.contains("noloadbalance"), value)
+    });
+    let (code, plan) = scene.eu.plan();
+    assert_eq!(code, 2, "{plan:#}");
+    assert_eq!(steps(&plan), ["write_conf", "reload", "detach eu-2"], "{plan:#}");
+    assert_eq!(plan["disruption"], "slot");
+    assert!(plan["steps"][2]["reason"].as_str().is_some_and(|r| r.contains("noloadbalance")));
+    assert!(scene.eu.has(&Shape::new(HOME, &EU)).is_ok(), "a plan changes nothing");
+    scene.eu.start_agent();
+    scene.eu.takes(HOME, &["eu-1"]);
+    scene.us.takes(HOME, &["us-2"]);
+    scene.in_sync();
+    tag("eu-2", "noloadbalance", None);
+    tag("us-1", "noloadbalance", None);
+    scene.follows(HOME);
+    scene.finish();
+}
+
+/// The leader's own tag moves: to eu it becomes remote, to us local.
+#[test]
+#[ignore = "needs the stack"]
+fn the_leader_itself_changes_its_location() {
+    let scene = Scene::set();
+    tag(HOME, "location", Some("us"));
+    scene.eu.takes(HOME, &["eu-2"]);
+    scene.us.takes(HOME, &["eu-1", "us-1", "us-2"]);
+    scene.in_sync();
+    tag(HOME, "location", Some("eu"));
+    scene.follows(HOME);
+    assert!(ip_of(HOME).is_some());
+    scene.finish();
+}

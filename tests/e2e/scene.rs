@@ -1,0 +1,148 @@
+//! The stage of every test: a converged cluster led by eu-1 before it, and after it again.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use super::cluster::{self, MEMBERS, ip_of, is_healthy, keys, switch_over, tag};
+use super::docker::{Container, docker, eventually, is, is_our_stack, script};
+use super::pgpool::{Pgpool, Shape};
+
+pub const HOME: &str = "eu-1";
+pub const EU: [&str; 2] = ["eu-1", "eu-2"];
+pub const US: [&str; 2] = ["us-1", "us-2"];
+
+/// There is one stack, so there is one test at a time.
+static STAGE: Mutex<()> = Mutex::new(());
+
+/// Made at the beginning of a test and finished at its end. When the test fails in between, it says
+/// what everybody has to say.
+pub struct Scene {
+    pub eu: Pgpool,
+    pub us: Pgpool,
+    pids: [String; 2],
+    started: Instant,
+    _alone: MutexGuard<'static, ()>,
+}
+
+impl Scene {
+    pub fn set() -> Scene {
+        let alone = STAGE.lock().unwrap_or_else(PoisonError::into_inner);
+        let started = Instant::now();
+        is_our_stack();
+        let [eu, us] = Pgpool::both();
+        let mut scene = Scene { eu, us, pids: Default::default(), started, _alone: alone };
+        clean_up();
+        scene.settle();
+        scene.pids = [scene.eu.pid(), scene.us.pid()];
+        println!("  set after {:.1} s", started.elapsed().as_secs_f64());
+        scene.started = Instant::now();
+        scene
+    }
+
+    /// eu-1 leads, everybody streams, both pgpools are right and their agents say so.
+    pub fn settle(&self) {
+        eventually("a healthy cluster", 90, || is_healthy(&MEMBERS));
+        switch_over(HOME);
+        eventually("a healthy cluster led by eu-1", 60, || {
+            let leader = is_healthy(&MEMBERS)?;
+            is(leader == HOME, leader)
+        });
+        for (pgpool, readers) in [(&self.eu, EU), (&self.us, US)] {
+            let shape = Shape::new(HOME, &readers);
+            eventually("the usual shape", 45, || pgpool.has(&shape));
+            eventually("in sync", 30, || pgpool.is_in_sync());
+        }
+    }
+
+    /// Back to the beginning, with the same pgpool processes as there.
+    pub fn finish(self) {
+        self.settle();
+        for (pgpool, shape) in [(&self.eu, EU), (&self.us, US)] {
+            pgpool.serves(&Shape::new(HOME, &shape));
+        }
+        assert_eq!(self.pids, [self.eu.pid(), self.us.pid()], "pgpool was never restarted");
+        println!("  took {:.1} s", self.started.elapsed().as_secs_f64());
+    }
+
+    /// For the tests that restart pgpool themselves.
+    pub fn forget_pid_of_eu(&mut self) {
+        self.pids[0] = self.eu.pid();
+    }
+
+    /// Every pgpool has this primary; the location without it has it as a remote one, with weight 0.
+    pub fn follows(&self, primary: &str) {
+        self.eu.takes(primary, &EU);
+        self.us.takes(primary, &US);
+    }
+
+    pub fn in_sync(&self) {
+        for pgpool in [&self.eu, &self.us] {
+            eventually("in sync", 30, || pgpool.is_in_sync());
+        }
+    }
+}
+
+/// Undoes what a test that failed may have left.
+fn clean_up() {
+    for service in MEMBERS.iter().chain(&["etcd"]) {
+        let container = Container::of(service);
+        match container.state().as_str() {
+            "running" => {}
+            "paused" => container.docker("unpause"),
+            _ => container.docker("start"),
+        }
+    }
+    remove_the_extra_member();
+    for pgpool in Pgpool::both() {
+        pgpool.heal();
+        pgpool.agent(&["init"]);
+        pgpool.start_agent();
+    }
+    eventually("etcd", 30, || keys().map(|_| ()));
+    cluster::delete_members("evil");
+    for member in MEMBERS {
+        let location = member.split('-').next();
+        let file =
+            Container::of(member).shell("sed -n '/^tags:/,/^[^ t]/p' /etc/patroni/patroni.yml");
+        if file.matches("\n  ").count() != 1
+            || !file.contains(&format!(" {}", location.unwrap_or_default()))
+        {
+            tag(member, "noloadbalance", None);
+            tag(member, "nofailover", None);
+            tag(member, "location", location);
+        }
+    }
+}
+
+pub fn remove_the_extra_member() {
+    if let Some(extra) = Container::find("eu-3") {
+        extra.docker("rm");
+        eventually("eu-3 is forgotten", 40, || {
+            cluster::delete_members("eu-3");
+            is(!keys()?.0.contains_key("members/eu-3"), "it is still there")
+        });
+    }
+}
+
+impl Drop for Scene {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            say_everything();
+        }
+    }
+}
+
+/// What a reader of a failed run wants to see.
+fn say_everything() {
+    for pgpool in Pgpool::both() {
+        let name = &pgpool.container.service;
+        let info = ["pcp_node_info", "-w", "-h", "127.0.0.1", "-p", "9898", "-U", "pcp"];
+        eprintln!("--- {name}: pcp_node_info\n{}", pgpool.container.exec(&info).all());
+        eprintln!("--- {name}: the end of the agent's log\n{}", pgpool.log(40));
+    }
+    for member in MEMBERS {
+        eprintln!("--- {member} is at {:?}", ip_of(member));
+    }
+    eprintln!("--- patronictl list\n{}", script(&["list"]).all());
+    eprintln!("--- containers\n{}", docker(&["ps", "--format", "{{.Names}} {{.Status}}"]));
+}
