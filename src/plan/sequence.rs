@@ -23,7 +23,7 @@ use super::{attach, describe, detach, stand_in, weights};
 pub struct Sequence<'a> {
     pub(super) ground: &'a Ground<'a>,
     pub(super) assignment: &'a Assignment<'a>,
-    pub(super) wishes: &'a Wishes,
+    pub(super) wishes: &'a Wishes<'a>,
     /// What the file says by now.
     table: Cow<'a, SlotTable>,
     /// pgpool runs with other weights or slots than the file has.
@@ -40,7 +40,7 @@ impl<'a> Sequence<'a> {
     pub fn towards(
         ground: &'a Ground<'a>,
         assignment: &'a Assignment<'a>,
-        wishes: &'a Wishes,
+        wishes: &'a Wishes<'a>,
     ) -> Self {
         let mut sequence = Self::start(ground, assignment, wishes);
         sequence.promote_the_leader();
@@ -59,7 +59,7 @@ impl<'a> Sequence<'a> {
             sequence.attach(*slot);
         }
         for slot in detach {
-            sequence.detach(slot, wishes.why(slot));
+            sequence.detach(slot, &wishes.why(slot));
         }
         sequence.write(&goal);
         sequence
@@ -93,7 +93,7 @@ impl<'a> Sequence<'a> {
     pub(super) fn start(
         ground: &'a Ground<'a>,
         assignment: &'a Assignment<'a>,
-        wishes: &'a Wishes,
+        wishes: &'a Wishes<'a>,
     ) -> Self {
         let table = ground.file.unwrap_or(&assignment.table);
         Sequence {
@@ -117,7 +117,7 @@ impl<'a> Sequence<'a> {
             return;
         }
         if self.may_command(leader) {
-            let why = self.wishes.why(leader).to_owned();
+            let why = self.wishes.why(leader);
             self.promote(leader, &why);
         }
     }
@@ -233,7 +233,7 @@ impl<'a> Sequence<'a> {
         let busy = self.ground.pool.version.ends_busy_sessions();
         let (disruption, sessions) =
             if busy { (Disruption::Busy, None) } else { (Disruption::None, Some(0)) };
-        let why = self.wishes.why(slot).to_owned();
+        let why = self.wishes.why(slot);
         self.push(Act::Attach(slot), Some(slot), why, disruption, sessions);
         self.attached.insert(slot);
         self.primary = match self.ground.cluster.standby_cluster {

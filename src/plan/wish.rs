@@ -2,6 +2,7 @@
 //! it can be had right now is [`super::sequence`]'s question.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use crate::model::cluster::{Member, State};
 use crate::model::ids::{MemberName, SlotIndex};
@@ -10,9 +11,9 @@ use super::assign::Assignment;
 use super::ground::Ground;
 
 /// What a slot should be, and why.
-pub struct Wish {
+pub struct Wish<'a> {
     pub want: Want,
-    pub why: String,
+    why: Why<'a>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -27,17 +28,60 @@ pub enum Want {
     AsIs,
 }
 
-pub struct Wishes {
-    by_slot: BTreeMap<SlotIndex, Wish>,
+/// The reason for a wish. Most slots need nothing done, so a sentence is only made on demand.
+#[derive(Clone, Copy)]
+enum Why<'a> {
+    Leads(&'a MemberName),
+    LocalReplica(&'a MemberName),
+    Remote(&'a MemberName),
+    NoLoadBalance(&'a MemberName),
+    NotServing(&'a MemberName, &'a str),
+    NoRoleThatServes(&'a MemberName),
+    LastReader,
+    UnusableKey(&'a MemberName),
+    MayBeUnusable,
+    Elsewhere(&'a MemberName),
+    Nobody,
 }
 
-impl Wishes {
+impl fmt::Display for Why<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Why::Leads(name) => write!(f, "{name} holds the leader key"),
+            Why::LocalReplica(name) => write!(f, "{name} is a local replica that serves"),
+            Why::Remote(name) => {
+                write!(
+                    f,
+                    "{name} is remote: attached, it would cost every session a far connection"
+                )
+            }
+            Why::NoLoadBalance(name) => write!(f, "{name} has the tag noloadbalance"),
+            Why::NotServing(name, state) => write!(f, "{name} is {state}"),
+            Why::NoRoleThatServes(name) => write!(f, "{name} has no role that serves"),
+            Why::LastReader => {
+                f.write_str("no local replica serves: reads go to the standby leader")
+            }
+            Why::UnusableKey(name) => write!(f, "{name}'s key in etcd is unusable"),
+            Why::MayBeUnusable => {
+                f.write_str("it may belong to a member whose key in etcd is unusable")
+            }
+            Why::Elsewhere(name) => write!(f, "{name} is no longer at this address in Patroni"),
+            Why::Nobody => f.write_str("no member of the cluster has this address"),
+        }
+    }
+}
+
+pub struct Wishes<'a> {
+    by_slot: BTreeMap<SlotIndex, Wish<'a>>,
+}
+
+impl Wishes<'_> {
     pub fn want(&self, slot: SlotIndex) -> Want {
         self.by_slot.get(&slot).map_or(Want::AsIs, |w| w.want)
     }
 
-    pub fn why(&self, slot: SlotIndex) -> &str {
-        self.by_slot.get(&slot).map_or("", |w| &w.why)
+    pub fn why(&self, slot: SlotIndex) -> String {
+        self.by_slot.get(&slot).map(|w| w.why.to_string()).unwrap_or_default()
     }
 
     pub fn is_attached(&self, slot: SlotIndex) -> bool {
@@ -45,11 +89,9 @@ impl Wishes {
     }
 }
 
-pub fn of_each_slot(ground: &Ground, assignment: &Assignment) -> Wishes {
-    let mut by_slot: BTreeMap<SlotIndex, Wish> = assignment
-        .table
-        .entries
-        .iter()
+pub fn of_each_slot<'a>(ground: &Ground<'a>, assignment: &'a Assignment<'a>) -> Wishes<'a> {
+    let entries = assignment.table.entries.iter();
+    let mut by_slot: BTreeMap<SlotIndex, Wish> = entries
         .map(|(slot, entry)| match assignment.member(*slot) {
             Some(member) => (*slot, of_member(ground, member)),
             None => (*slot, of_nobody(ground, entry.member.as_ref())),
@@ -61,45 +103,37 @@ pub fn of_each_slot(ground: &Ground, assignment: &Assignment) -> Wishes {
     Wishes { by_slot }
 }
 
-fn of_member(ground: &Ground, member: &Member) -> Wish {
+fn of_member<'a>(ground: &Ground<'a>, member: &'a Member) -> Wish<'a> {
     let local = ground.policy.local_weight(member);
     let leads = member.name == ground.leader.name;
     let name = &member.name;
+    let own_weight = local.filter(|_| !member.noloadbalance);
     if leads && !ground.cluster.standby_cluster {
-        let weight = local.map(|w| if member.noloadbalance { 0.0 } else { w });
-        return Wish { want: Want::Leader(weight), why: format!("{name} holds the leader key") };
+        let weight = local.map(|_| own_weight.unwrap_or(0.0));
+        return Wish { want: Want::Leader(weight), why: Why::Leads(name) };
     }
     if let Some(why) = why_not_serving(member) {
-        let weight = local.filter(|_| !member.noloadbalance).unwrap_or(0.0);
-        return Wish { want: Want::Detached(weight), why };
+        return Wish { want: Want::Detached(own_weight.unwrap_or(0.0)), why };
     }
     match local {
-        None => detached(format!(
-            "{name} is remote: attached, it would cost every session a far connection"
-        )),
-        Some(_) if member.noloadbalance => detached(format!("{name} has the tag noloadbalance")),
-        Some(weight) => Wish {
-            want: Want::Reader(weight),
-            why: format!("{name} is a local replica that serves"),
-        },
+        None => detached(Why::Remote(name)),
+        Some(_) if member.noloadbalance => detached(Why::NoLoadBalance(name)),
+        Some(weight) => Wish { want: Want::Reader(weight), why: Why::LocalReplica(name) },
     }
 }
 
 /// A slot at an address that no listed member has. A member whose key is unreadable may still be
 /// there: not knowing is no reason to detach.
-fn of_nobody(ground: &Ground, owner: Option<&MemberName>) -> Wish {
+fn of_nobody<'a>(ground: &Ground<'a>, owner: Option<&'a MemberName>) -> Wish<'a> {
     let members = &ground.cluster.members;
     let unreadable = |name| members.get(name).is_some_and(|m| m.address.is_err());
     match owner {
-        Some(name) if unreadable(name) => {
-            Wish { want: Want::AsIs, why: format!("{name}'s key in etcd is unusable") }
+        Some(name) if unreadable(name) => Wish { want: Want::AsIs, why: Why::UnusableKey(name) },
+        Some(name) => detached(Why::Elsewhere(name)),
+        None if members.values().any(|m| m.address.is_err()) => {
+            Wish { want: Want::AsIs, why: Why::MayBeUnusable }
         }
-        Some(name) => detached(format!("{name} is no longer at this address in Patroni")),
-        None if members.values().any(|m| m.address.is_err()) => Wish {
-            want: Want::AsIs,
-            why: "it may belong to a member whose key in etcd is unusable".to_owned(),
-        },
-        None => detached("no member of the cluster has this address".to_owned()),
+        None => detached(Why::Nobody),
     }
 }
 
@@ -111,19 +145,19 @@ fn standby_leader_as_last_reader(assignment: &Assignment, by_slot: &mut BTreeMap
     }
     if let Some(wish) = assignment.leader.and_then(|slot| by_slot.get_mut(&slot)) {
         wish.want = Want::Reader(1.0);
-        wish.why = "no local replica serves: reads go to the standby leader".to_owned();
+        wish.why = Why::LastReader;
     }
 }
 
-fn why_not_serving(member: &Member) -> Option<String> {
+fn why_not_serving(member: &Member) -> Option<Why<'_>> {
     let name = &member.name;
     match &member.state {
-        State::NotServing(state) => Some(format!("{name} is {state}")),
-        State::Running if !member.is_serving() => Some(format!("{name} has no role that serves")),
+        State::NotServing(state) => Some(Why::NotServing(name, state)),
+        State::Running if !member.is_serving() => Some(Why::NoRoleThatServes(name)),
         State::Running => None,
     }
 }
 
-fn detached(why: String) -> Wish {
+fn detached(why: Why<'_>) -> Wish<'_> {
     Wish { want: Want::Detached(0.0), why }
 }
