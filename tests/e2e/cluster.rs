@@ -162,13 +162,15 @@ fn rest(member: &str, method: &str, path: &str, body: &str) -> Result<String, St
 /// Sets one of Patroni's tags as an operator does, in patroni.yml with a reload; `None` removes it.
 pub fn tag(member: &str, name: &str, value: Option<&str>) {
     let container = Container::of(member);
-    let add = value.map_or(String::new(), |v| format!("sed -i 's/^tags:/&\\n  {name}: {v}/' $f;"));
+    let line = |v| format!("sed -i 's/^tags:/&\\n  {name}: {v}/' $f;");
+    let add = value.map_or(String::new(), line);
     container.shell(&format!(
-        "f=/etc/patroni/patroni.yml; sed -i '/^  {name}: /d' $f; {add} pkill -HUP -f '^[^ ]*python3'"
+        "f=/etc/patroni/patroni.yml; sed -i '/^  {name}: /d' $f; {add} \
+         pkill -HUP -f '^[^ ]*python3'"
     ));
 }
 
-/// What pgpool says where a member is.
+/// Where a member is; `None` while it does not run.
 pub fn ip_of(member: &str) -> Option<Ipv4Addr> {
     Container::find(member)?.ip()
 }

@@ -69,7 +69,7 @@ impl Scene {
         self.pids[0] = self.eu.pid();
     }
 
-    /// Every pgpool has this primary; the location without it has it as a remote one, with weight 0.
+    /// Every pgpool has this primary; from the other location it is remote, with weight 0.
     pub fn follows(&self, primary: &str) {
         self.eu.takes(primary, &EU);
         self.us.takes(primary, &US);
@@ -101,15 +101,13 @@ fn clean_up() {
     eventually("etcd", 30, || keys().map(|_| ()));
     cluster::delete_members("evil");
     for member in MEMBERS {
-        let location = member.split('-').next();
-        let file =
-            Container::of(member).shell("sed -n '/^tags:/,/^[^ t]/p' /etc/patroni/patroni.yml");
-        if file.matches("\n  ").count() != 1
-            || !file.contains(&format!(" {}", location.unwrap_or_default()))
-        {
+        let location = member.split('-').next().unwrap_or_default();
+        let tags = "sed -n '/^tags:/,/^restapi:/p' /etc/patroni/patroni.yml";
+        let wanted = format!("tags:\n  location: {location}\nrestapi:");
+        if Container::of(member).shell(tags) != wanted {
             tag(member, "noloadbalance", None);
             tag(member, "nofailover", None);
-            tag(member, "location", location);
+            tag(member, "location", Some(location));
         }
     }
 }

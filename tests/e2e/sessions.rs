@@ -82,8 +82,8 @@ fn all_live_on_when_a_weight_changes() {
     };
     becomes(0.75);
     scene.in_sync();
-    let announced: Vec<Fate> = sessions.close();
-    let lost: Vec<_> = announced.iter().filter(|f| f.ended.is_some()).collect();
+    let fates = sessions.close();
+    let lost: Vec<_> = fates.iter().filter(|f| f.ended.is_some()).collect();
     assert!(lost.is_empty(), "{}: {lost:#?}", suite.name);
     scene
         .eu

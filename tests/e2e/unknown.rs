@@ -8,10 +8,13 @@ use super::scene::{EU, HOME, Scene, US};
 /// Longer than the agent's `etcd3.timeout`.
 const LONGER_THAN_THE_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(13);
 
-fn says_that_etcd_is_gone(pgpool: &Pgpool) -> Result<(), String> {
+fn status_says_it(pgpool: &Pgpool) -> Result<(), String> {
     let (code, status) = pgpool.status();
     let said = status["errors"][0].as_str().is_some_and(|e| e.contains("etcd"));
-    is(code == 1 && status["in_sync"] == false && said, (code, &status))?;
+    is(code == 1 && status["in_sync"] == false && said, (code, &status))
+}
+
+fn plan_says_it(pgpool: &Pgpool) -> Result<(), String> {
     let (code, plan) = pgpool.plan();
     let held = plan["holds"][0]["reason"].as_str().is_some_and(|r| r.contains("etcd"));
     is(code == 1 && plan["changes"] == false && held, (code, &plan))
@@ -42,7 +45,8 @@ fn etcd_stops_and_starts() {
     etcd.docker("stop");
     nothing_changes([(&scene.eu, &eu), (&scene.us, &us)], LONGER_THAN_THE_TIMEOUT);
     for pgpool in [&scene.eu, &scene.us] {
-        eventually("status says so", 20, || says_that_etcd_is_gone(pgpool));
+        eventually("status says so", 20, || status_says_it(pgpool));
+        eventually("plan says so", 20, || plan_says_it(pgpool));
         eventually("the daemon holds", 20, || holds(pgpool));
     }
     nothing_changes([(&scene.eu, &eu), (&scene.us, &us)], std::time::Duration::ZERO);
@@ -65,7 +69,7 @@ fn the_agents_are_cut_off_while_the_leader_moves() {
     for pgpool in [&scene.eu, &scene.us] {
         eventually("the daemon holds", 20, || holds(pgpool));
     }
-    eventually("status says so", 40, || says_that_etcd_is_gone(&scene.eu));
+    eventually("status says so", 40, || status_says_it(&scene.eu));
     nothing_changes([(&scene.eu, &eu), (&scene.us, &us)], std::time::Duration::ZERO);
     for pgpool in [&scene.eu, &scene.us] {
         pgpool.heal();
