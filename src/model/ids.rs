@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
 /// pgpool's compile-time limit on backend slots (`MAX_NUM_BACKENDS`, pool.h).
 pub const SLOTS_MAX: u8 = 128;
@@ -35,11 +36,11 @@ impl fmt::Display for SlotIndex {
 /// A Patroni member's name: free text from etcd. Displaying it escapes control characters, so that
 /// it is safe on a terminal, in a log line and in a one-line comment.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct MemberName(String);
+pub struct MemberName(Arc<str>);
 
 impl MemberName {
     pub fn new(name: impl Into<String>) -> Self {
-        MemberName(name.into())
+        MemberName(Arc::from(name.into()))
     }
 
     /// The name exactly as Patroni wrote it. Not safe to print.
@@ -77,7 +78,7 @@ pub fn printable(text: &str) -> String {
 /// brackets), so two spellings of one address are equal and nothing else can reach pgpool.conf.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Address {
-    host: String,
+    host: Arc<str>,
     port: u16,
 }
 
@@ -129,16 +130,16 @@ impl fmt::Display for Address {
     }
 }
 
-fn normal_host(host: &str) -> Option<String> {
-    if let Ok(ip) = host.parse::<Ipv4Addr>() {
-        return Some(ip.to_string());
+fn normal_host(host: &str) -> Option<Arc<str>> {
+    if host.parse::<Ipv4Addr>().is_ok() {
+        return Some(host.into()); // there is one spelling of an IPv4 address
     }
     let unbracketed = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
     if let Ok(ip) = unbracketed.parse::<Ipv6Addr>() {
-        return Some(ip.to_string());
+        return Some(ip.to_string().into());
     }
     let name = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
-    is_host_name(&name).then_some(name)
+    is_host_name(&name).then(|| name.into())
 }
 
 /// RFC 1123, with the underscore that container names use. 252 is the longest that pgpool keeps

@@ -1,0 +1,241 @@
+//! The built binary: what it prints and how it exits. What needs a cluster is tested on the stack.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+/// Nobody listens here, so every connection is refused at once.
+const NOBODY: &str = "127.0.0.1:1";
+
+fn geo_agent(arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_geo-agent"));
+    command.args(arguments).env_remove("GEO_AGENT_CONFIG").output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// A folder of its own, with a pgpool.conf and a configuration that points to nobody.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(name: &str) -> Self {
+        let folder =
+            std::env::temp_dir().join(format!("geo-agent-cli-{}-{name}", std::process::id()));
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(
+            folder.join("pgpool.conf"),
+            "port = 9999\nbackend_hostname0 = '10.0.0.1'\n\
+             backend_port0 = 5432\nbackend_weight0 = 1\n",
+        )
+        .unwrap();
+        let scratch = Scratch(folder);
+        scratch.configure("");
+        scratch
+    }
+
+    fn configure(&self, more: &str) {
+        let conf = self.conf();
+        let text = format!(
+            "etcd3: {{hosts: ['{NOBODY}'], scope: demo, timeout: 1}}\n\
+             location: {{name: eu}}\n\
+             pgpool:\n  config_path: {}\n  \
+             pcp: {{host: 127.0.0.1, port: 1, username: pcp, password: hush-hush}}\n{more}",
+            conf.display()
+        );
+        fs::write(self.config(), text).unwrap();
+    }
+
+    fn config(&self) -> PathBuf {
+        self.0.join("config.yaml")
+    }
+
+    fn conf(&self) -> PathBuf {
+        self.0.join("pgpool.conf")
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        let config = self.config();
+        geo_agent(&[&["--config", config.to_str().unwrap()], arguments].concat())
+    }
+
+    /// The daemon, once it has the lock.
+    fn daemon(&self) -> Daemon {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_geo-agent"))
+            .args(["run", "--config", self.config().to_str().unwrap()])
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut log = BufReader::new(child.stderr.take().unwrap());
+        wait_for(&mut log, "geo-agent starts");
+        Daemon { child, log }
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+struct Daemon {
+    child: Child,
+    log: BufReader<std::process::ChildStderr>,
+}
+
+impl Daemon {
+    fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args([name, &pid]).status().unwrap().success());
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Reads the log up to a line; fails at its end.
+fn wait_for(log: &mut impl BufRead, what: &str) {
+    let mut seen = String::new();
+    while log.read_line(&mut seen).unwrap() > 0 {
+        if seen.contains(what) {
+            return;
+        }
+    }
+    panic!("the log ended without {what:?}:\n{seen}");
+}
+
+#[test]
+fn every_command_explains_itself() {
+    for command in ["run", "plan", "apply", "init", "status", "check"] {
+        let help = geo_agent(&[command, "--help"]);
+        assert_eq!(help.status.code(), Some(0), "{command}");
+        assert!(text(&help.stdout).contains("Usage: geo-agent"), "{command}");
+        assert!(text(&geo_agent(&["--help"]).stdout).contains(&format!("  {command} ")));
+    }
+}
+
+#[test]
+fn a_command_line_that_cannot_be_understood_is_an_error_and_not_a_difference() {
+    assert_eq!(geo_agent(&["plan", "--output", "xml"]).status.code(), Some(1));
+    assert_eq!(geo_agent(&["plan", "--frobnicate"]).status.code(), Some(1));
+}
+
+#[test]
+fn a_bad_configuration_reports_every_problem_and_no_secret() {
+    let scratch = Scratch::new("bad");
+    scratch.configure("  slots: 999\n  slotz: 3\nprobe: {username: a, password: [hush-hush]}\n");
+    for command in ["plan", "check", "run", "apply", "status", "init"] {
+        let refused = scratch.run(&[command]);
+        let said = text(&refused.stdout) + &text(&refused.stderr);
+        assert_eq!(refused.status.code(), Some(1), "{command}: {said}");
+        for problem in ["pgpool.slots", "pgpool.slotz", "probe.password"] {
+            assert!(said.contains(problem), "{command} does not say {problem}: {said}");
+        }
+        assert!(!said.contains("hush-hush"), "{command}: {said}");
+    }
+}
+
+#[test]
+fn a_missing_configuration_is_named() {
+    let refused = geo_agent(&["plan", "--config", "/nonexistent/geo.yaml"]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(text(&refused.stderr).contains("/nonexistent/geo.yaml"));
+}
+
+#[test]
+fn init_adopts_what_is_there_and_changes_nothing_the_second_time() {
+    let scratch = Scratch::new("init");
+    let before = fs::read(scratch.conf()).unwrap();
+    let first = scratch.run(&["init"]);
+    assert_eq!(first.status.code(), Some(0), "{}", text(&first.stderr));
+    let after = fs::read(scratch.conf()).unwrap();
+    assert!(text(&after).starts_with("port = 9999\n") && text(&after).contains("'10.0.0.1'"));
+    assert_eq!(fs::read(scratch.0.join("pgpool.conf.geo-agent.orig")).unwrap(), before);
+    assert_eq!(scratch.run(&["init"]).status.code(), Some(0));
+    assert_eq!(fs::read(scratch.conf()).unwrap(), after);
+}
+
+#[test]
+fn without_etcd_a_plan_is_an_error_with_its_reason() {
+    let scratch = Scratch::new("no-etcd");
+    scratch.run(&["init"]);
+    let plan = scratch.run(&["plan", "--output", "json"]);
+    assert_eq!(plan.status.code(), Some(1));
+    let json: serde_json::Value = serde_json::from_slice(&plan.stdout).unwrap();
+    assert_eq!(json["changes"], false);
+    assert!(json["leader"].is_null() && json["revision"].is_null());
+    assert!(json["holds"][0]["reason"].as_str().unwrap().contains(NOBODY), "{json}");
+    assert!(text(&plan.stderr).contains(NOBODY));
+    let status = scratch.run(&["status", "--output", "json"]);
+    assert_eq!(status.status.code(), Some(1));
+    let json: serde_json::Value = serde_json::from_slice(&status.stdout).unwrap();
+    assert_eq!(json["in_sync"], false);
+    assert!(json["pgpool"].is_null() && json["watchdog"].is_null());
+}
+
+#[test]
+fn check_reports_everything_in_one_run() {
+    let scratch = Scratch::new("check");
+    let check = scratch.run(&["check"]);
+    let said = text(&check.stdout);
+    assert_eq!(check.status.code(), Some(1), "{said}");
+    for finding in ["geo-agent init", NOBODY, "127.0.0.1:1"] {
+        assert!(said.contains(finding), "no {finding} in: {said}");
+    }
+    assert!(!said.contains("hush-hush"));
+}
+
+#[test]
+fn a_second_agent_refuses_to_start_and_names_the_first() {
+    let scratch = Scratch::new("second");
+    let daemon = scratch.daemon();
+    for command in ["run", "apply"] {
+        let second = scratch.run(&[command]);
+        assert_eq!(second.status.code(), Some(1));
+        let pid = daemon.child.id().to_string();
+        assert!(text(&second.stderr).contains(&pid), "{}", text(&second.stderr));
+    }
+}
+
+#[test]
+fn the_daemon_keeps_its_configuration_at_a_bad_sighup_and_ends_at_sigterm() {
+    let scratch = Scratch::new("signals");
+    let mut daemon = scratch.daemon();
+    scratch.configure("  slots: 999\n");
+    daemon.signal("-HUP");
+    wait_for(&mut daemon.log, "the old one stays");
+    scratch.configure("  slots: 20\n");
+    daemon.signal("-HUP");
+    wait_for(&mut daemon.log, "configuration read again");
+    daemon.signal("-TERM");
+    wait_for(&mut daemon.log, "geo-agent ends");
+    assert_eq!(daemon.child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_path_alone_is_the_daemon_as_geo_pgpool_mgr_was_called() {
+    let scratch = Scratch::new("legacy");
+    let missing = scratch.0.join("missing.yaml");
+    let refused = geo_agent(&["-v", missing.to_str().unwrap()]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(text(&refused.stderr).contains("missing.yaml"));
+}
+
+#[test]
+fn a_closed_pipe_is_no_panic() {
+    let scratch = Scratch::new("pipe");
+    let script = format!(
+        "{} --config {} check | true",
+        env!("CARGO_BIN_EXE_geo-agent"),
+        Path::display(&scratch.config())
+    );
+    let piped = Command::new("sh").args(["-c", &script]).output().unwrap();
+    assert!(!text(&piped.stderr).contains("panicked"), "{}", text(&piped.stderr));
+}
