@@ -88,8 +88,8 @@ struct Daemon {
 
 impl Daemon {
     fn signal(&self, name: &str) {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args([name, &pid]).status().unwrap().success());
+        let kill = format!("kill {name} {}", self.child.id()); // the shell's own
+        assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
     }
 }
 
