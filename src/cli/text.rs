@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 use std::io::{IsTerminal, stdout};
-use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::host::lock::ago;
 use crate::host::state::SavedState;
 use crate::model::ids::{Address, printable};
 use crate::model::inputs::Inputs;
@@ -245,15 +245,4 @@ fn agent(agent: Option<&SavedState>) -> String {
         ago(state.started),
         change.unwrap_or_default()
     )
-}
-
-/// How long ago, to the unit that matters.
-pub fn ago(epoch: u64) -> String {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
-    match now.saturating_sub(epoch) {
-        s @ 0..120 => format!("{s} s"),
-        s @ 120..7200 => format!("{} min", s / 60),
-        s @ 7200..172_800 => format!("{} h", s / 3600),
-        s => format!("{} days", s / 86_400),
-    }
 }

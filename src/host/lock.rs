@@ -143,7 +143,8 @@ pub(super) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
-fn ago(since: u64) -> String {
+/// How long ago a time in seconds since 1970 was, to the unit that matters.
+pub fn ago(since: u64) -> String {
     match now().saturating_sub(since) {
         seconds @ 0..120 => format!("{seconds} s"),
         seconds @ 120..7200 => format!("{} min", seconds / 60),

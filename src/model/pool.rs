@@ -137,7 +137,7 @@ impl PoolVersion {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Sessions {
     pub total: u32,
-    /// Sessions by the slot they read from; `None` where pgpool does not say (before 4.6).
+    /// Sessions by the slot they read from; `None` where pgpool does not say (before 4.5).
     pub reading: Option<BTreeMap<SlotIndex, u32>>,
 }
 
