@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 use geo_agent::model::cluster::{ClusterView, Member, Replication, Role, State};
 use geo_agent::model::ids::{Address, MemberName, SlotIndex};
 use geo_agent::model::inputs::Inputs;
+use geo_agent::model::orders::Orders;
+use geo_agent::model::past::Past;
 use geo_agent::model::policy::{Policy, RestartMode};
 use geo_agent::model::pool::{NodeRole, NodeStatus, PoolNode, PoolVersion, PoolView};
 use geo_agent::model::reach::{Answer, Reachability};
@@ -60,6 +62,7 @@ fn inputs(leader: usize) -> Inputs {
         noloadbalance: false,
         tags: BTreeMap::from([("location".to_owned(), "eu".to_owned())]),
         restart_scheduled: false,
+        orders: Orders::default(),
     };
     let node = |n: usize| PoolNode {
         host: address(n).host().to_owned(),
@@ -96,5 +99,6 @@ fn inputs(leader: usize) -> Inputs {
             sql_probe: true,
             restart: RestartMode::Never,
         }),
+        past: Arc::new(Past::default()),
     }
 }

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use crate::model::cluster::ClusterView;
 use crate::model::inputs::{Inputs, Seen};
+use crate::model::past::Past;
 use crate::model::policy::Policy;
 use crate::model::pool::{PoolVersion, PoolView};
 use crate::model::reach::Reachability;
@@ -72,17 +73,18 @@ impl<P: Pool, C: ConfFile, R: Prober, H: Health> Observer<P, C, R, H> {
         &self,
         cluster: Seen<Arc<ClusterView>>,
         policy: Arc<Policy>,
+        past: Arc<Past>,
         questions: Questions,
     ) -> Inputs {
         if questions == Questions::UrgentFirst
-            && let Some(inputs) = self.promote_from_memory(&cluster, &policy)
+            && let Some(inputs) = self.promote_from_memory(&cluster, &policy, &past)
         {
             return inputs;
         }
         let (file, file_edited) = self.file().await;
         let pool = self.pool().await;
         let reach = Reachability::default();
-        let mut inputs = Inputs { cluster, pool, file, file_edited, reach, policy };
+        let mut inputs = Inputs { cluster, pool, file, file_edited, reach, policy, past };
         *self.last.borrow_mut() = Some((Instant::now(), inputs.clone()));
         if questions == Questions::All || !questions::promote_is_due(&inputs) {
             let servers = questions::servers_to_ask(&inputs);
@@ -98,9 +100,11 @@ impl<P: Pool, C: ConfFile, R: Prober, H: Health> Observer<P, C, R, H> {
         &self,
         cluster: &Seen<Arc<ClusterView>>,
         policy: &Arc<Policy>,
+        past: &Arc<Past>,
     ) -> Option<Inputs> {
         let (_, last) = self.last.take().filter(|(at, _)| at.elapsed() < PROMOTE_ON)?;
-        let inputs = Inputs { cluster: cluster.clone(), policy: policy.clone(), ..last };
+        let (cluster, policy, past) = (cluster.clone(), policy.clone(), past.clone());
+        let inputs = Inputs { cluster, policy, past, ..last };
         questions::promote_is_due(&inputs).then_some(inputs)
     }
 

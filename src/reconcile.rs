@@ -15,6 +15,7 @@ use crate::backoff::Retry;
 use crate::model::cluster::ClusterView;
 use crate::model::ids::{Address, MemberName};
 use crate::model::inputs::{Inputs, Seen};
+use crate::model::past::Past;
 use crate::model::plan::Plan;
 use crate::model::policy::Policy;
 use crate::model::reach::Answer;
@@ -38,6 +39,8 @@ pub struct Round {
     pub plan: Plan,
     /// Why its steps were not carried out to the end.
     pub failure: Option<String>,
+    /// What is remembered of the cluster by now.
+    pub past: Arc<Past>,
 }
 
 /// The loop and what it works with.
@@ -45,9 +48,14 @@ pub struct Reconciler<P, C, R, H> {
     pub observer: Observer<P, C, R, H>,
     pub policy: Arc<Policy>,
     pub cluster: ClusterNews,
+    /// What was remembered of the cluster before the start.
+    pub past: Arc<Past>,
+    /// Plans, and carries nothing out.
+    pub observes: bool,
 }
 
-/// What the loop keeps from look to look. Nothing is decided by it but the time of the next look.
+/// What the loop keeps from look to look beside the [`Past`]. Nothing is decided by it but the time
+/// of the next look.
 #[derive(Default)]
 struct Pace {
     backoff: Retry,
@@ -70,9 +78,13 @@ impl<P: Pool, C: ConfFile, R: Prober, H: Health> Reconciler<P, C, R, H> {
     pub async fn run(self, mut report: impl FnMut(&Round)) {
         let mut pace = Pace::default();
         let mut news = self.cluster.clone();
+        let (mut past, start) = (self.past.clone(), Instant::now());
         while news.has_changed().is_ok() {
             let cluster = word_on(&news.borrow_and_update());
-            let (round, outcome, awaited) = self.round(cluster).await;
+            if let Ok(view) = &cluster {
+                Arc::make_mut(&mut past).see(view, start.elapsed());
+            }
+            let (round, outcome, awaited) = self.round(cluster, past.clone()).await;
             report(&round);
             let pause = pace.after(&round, outcome, awaited);
             if pause.is_zero() {
@@ -98,25 +110,31 @@ impl<P: Pool, C: ConfFile, R: Prober, H: Health> Reconciler<P, C, R, H> {
     }
 
     /// One look and what follows from it.
-    async fn round(&self, cluster: Seen<Arc<ClusterView>>) -> (Round, Outcome, Option<Address>) {
+    async fn round(
+        &self,
+        cluster: Seen<Arc<ClusterView>>,
+        past: Arc<Past>,
+    ) -> (Round, Outcome, Option<Address>) {
         let policy = self.policy.clone();
-        let inputs = self.observer.inputs(cluster, policy, Questions::UrgentFirst).await;
+        let questions = if self.observes { Questions::All } else { Questions::UrgentFirst };
+        let inputs = self.observer.inputs(cluster, policy, past.clone(), questions).await;
+        let round = |plan, failure| Round { plan, failure, past };
         let plan = plan(&inputs);
         let faults = check::faults(&inputs, &plan);
         if !faults.is_empty() {
             error!("geo-agent's own plan is unsafe and is not carried out: {}", faults.join("; "));
             let failure = Some(format!("unsafe plan refused: {}", faults.join("; ")));
-            return (Round { plan, failure }, Outcome::Failed, None);
+            return (round(plan, failure), Outcome::Failed, None);
         }
-        if plan.steps.is_empty() {
+        if plan.steps.is_empty() || self.observes {
             let outcome = if inputs.pool.is_ok() { Outcome::Settled } else { Outcome::Away };
-            return (Round { plan, failure: None }, outcome, leader_awaited(&inputs));
+            return (round(plan, None), outcome, leader_awaited(&inputs));
         }
         match self.carry_out(&plan).await {
-            Ok(dropped) => (Round { plan, failure: dropped }, Outcome::Acted, None),
+            Ok(dropped) => (round(plan, dropped), Outcome::Acted, None),
             Err(failure) => {
                 warn!("{failure}; looking again");
-                (Round { plan, failure: Some(failure) }, Outcome::Failed, None)
+                (round(plan, Some(failure)), Outcome::Failed, None)
             }
         }
     }

@@ -85,6 +85,8 @@ fn the_state_is_written_when_it_changes_and_read_with_whether_its_writer_runs() 
         started: 5,
         holds: vec![HeldSince { member: None, slot: Some(1), reason: "r".to_owned(), since: 7 }],
         last_change: None,
+        observes: false,
+        remembered: None,
     };
     assert!(file.save(&now).unwrap());
     assert!(!file.save(&now).unwrap(), "the same is not written again");

@@ -3,6 +3,8 @@
 
 mod support;
 
+use std::time::Duration;
+
 use geo_agent::model::plan::{Act, Disruption, Plan, Step};
 use geo_agent::model::reach::Answer;
 use geo_agent::plan::check;
@@ -53,6 +55,19 @@ fn steps_without_knowledge_are_found() {
     finds("without a known cluster", &blind, [Act::Detach(slot(1))]);
     blind.cluster = Err("etcd does not answer".to_owned());
     finds("without a known cluster", &blind, [Act::Reload]);
+}
+
+#[test]
+fn a_detach_of_a_member_that_vanished_with_most_is_found() {
+    let mut it = usual();
+    it.past.see(it.cluster.as_ref().unwrap(), Duration::ZERO);
+    it.view().members.retain(|name, _| name.as_raw() == "eu-1");
+    it.past.see(it.cluster.as_ref().unwrap(), Duration::ZERO);
+    finds("vanished with most others", &it, [Act::Detach(slot(1))]);
+    let dead = it.clone().answers("eu-2", Answer::Dead("connection refused".to_owned()));
+    finds_nothing(&dead, [Act::Detach(slot(1))]);
+    it.asking = Asking::Never;
+    finds("vanished with most others", &it, [Act::Detach(slot(1))]);
 }
 
 #[test]

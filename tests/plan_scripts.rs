@@ -6,6 +6,8 @@
 //! | `location eu`, `slots 3`, `version 4.3`, `weight eu-1=2` | the operator's policy |
 //! | `cluster eu-1=leader eu-2=replica us-1=replica` | what Patroni says; `eu-1` is in location `eu` |
 //! | `cluster eu-1=leader eu-2=starting eu-3=malformed eu-4=replica,noloadbalance@new.db:5433` | oddities |
+//! | `cluster id:7 eu-1=leader,timeline:3 eu-2=replica,held us-1=replica,in:eu` | cluster id; orders |
+//! | `remember 20` | the loop sees this view, 20 s after its start |
 //! | `cluster unknown`, `cluster empty`, `cluster standby eu-1=leader …` | etcd silent, … |
 //! | `pool 0:eu-1=primary 1:eu-2=up 2:us-1=down 3:gap 4:spoilt`, `pool unknown` | pgpool |
 //! | `file 0:eu-1=1 1:eu-2=1`, `file as pool`, `file lost`, `file edited` | the slot table and its weights |
@@ -18,9 +20,11 @@ mod support;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::Path;
+use std::time::Duration;
 
 use geo_agent::model::cluster::{Role, State};
 use geo_agent::model::ids::{Address, MemberName, SlotIndex};
+use geo_agent::model::orders::Held;
 use geo_agent::model::pool::{NodeStatus, PoolVersion, Sessions, Watchdog};
 use geo_agent::model::reach::Answer;
 use geo_agent::model::slots::{SlotEntry, SlotTable};
@@ -100,6 +104,7 @@ impl Play {
             "pool" => self.pool(&rest),
             "file" => self.file(&rest),
             "reach" => self.reach(&rest),
+            "remember" => self.remember(rest[0]),
             "sessions" => self.world.pool.sessions = Some(sessions(&rest)),
             "watchdog" => self.world.pool.watchdog = Some(watchdog(rest[0])),
             "plan" => self.plan(),
@@ -153,10 +158,20 @@ impl Play {
                 "empty" => {}
                 "standby" => next.view().standby_cluster = true,
                 "paused" => next.view().paused = true,
-                word => add_member(&mut next, word),
+                word => match word.strip_prefix("id:") {
+                    Some(id) => next.view().system_id = Some(id.to_owned()),
+                    None => add_member(&mut next, word),
+                },
             }
         }
         self.world.cluster = next.cluster;
+    }
+
+    fn remember(&mut self, seconds: &str) {
+        let now = Duration::from_secs(seconds.parse().expect("seconds"));
+        if let Ok(view) = &self.world.cluster {
+            self.world.past.see(view, now);
+        }
     }
 
     fn pool(&mut self, words: &[&str]) {
@@ -301,11 +316,28 @@ fn add_member(world: &mut World, word: &str) {
         "malformed" => m.address = Err("conn_url has no host".to_owned()),
         state => m.state = State::NotServing(state.to_owned()),
     }
-    m.noloadbalance = kinds.any(|k| k == "noloadbalance");
+    for kind in kinds {
+        match kind.split_once(':').unwrap_or((kind, "")) {
+            ("noloadbalance", "") => m.noloadbalance = true,
+            ("held", "") => m.orders.held = Some(held()),
+            ("in", location) => m.orders.location = Some(location.to_owned()),
+            ("timeline", n) => m.timeline = Some(n.parse().expect("a timeline")),
+            _ => panic!("no such oddity: {kind}"),
+        }
+    }
     if !at.is_empty() {
         m.address = Ok(at_home(at));
     }
     world.view().members.insert(m.name.clone(), m);
+}
+
+fn held() -> Held {
+    Held {
+        by: Some("ops@desk".to_owned()),
+        since: Some("2026-11-21T05:00:00Z".to_owned()),
+        until: Some("2026-11-21T07:00:00Z".to_owned()),
+        reason: Some("kernel update".to_owned()),
+    }
 }
 
 fn answer_called(name: &str) -> Answer {

@@ -14,24 +14,32 @@ use crate::config::settings::Config;
 use crate::config::{self, Loaded};
 use crate::holding::Holding;
 use crate::host::lock::Lock;
+use crate::host::remembered::Remembered;
 use crate::host::state::{AgentState, HeldSince, LastChange, StateFile};
+use crate::model::past::Past;
 use crate::observe::chain;
 use crate::patroni::follow::Follower;
 use crate::reconcile::{ClusterNews, Reconciler, Round};
 
+use super::would::Would;
 use super::{load, world};
 
 /// How long the first look waits for etcd, so that a start does not begin with a hold.
 const FIRST_VIEW: Duration = Duration::from_secs(2);
 
 /// Ends with SIGTERM or SIGINT, leaving pgpool as it is.
-pub async fn run(path: &Path) -> anyhow::Result<u8> {
+pub async fn run(path: &Path, observes: bool) -> anyhow::Result<u8> {
     let mut signals = Signals::new()?;
     let mut config = load(path)?;
     world::observer(&config)?; // says what is wrong with the settings before anything is locked
-    let mut journal = Journal::default();
-    let mut lock = Lock::take(&config.pgpool.config_path, "run")?;
+    let what = if observes { "run --observe" } else { "run" };
+    let mut lock = Lock::take(&config.pgpool.config_path, what)?;
+    let mut journal = Journal { observes, ..Journal::default() };
+    journal.past = Arc::new(world::remembered(&config));
     info!(version = env!("CARGO_PKG_VERSION"), config = %path.display(), "geo-agent starts");
+    if observes {
+        info!("it only observes: pgpool and pgpool.conf stay as they are");
+    }
     loop {
         match follow(&config, &mut journal, &mut signals).await? {
             Wish::Stop => break,
@@ -39,6 +47,7 @@ pub async fn run(path: &Path) -> anyhow::Result<u8> {
                 if let Some((new, its_lock)) = reload(path, &config) {
                     lock = its_lock.unwrap_or(lock);
                     config = new;
+                    journal.past = Arc::default(); // whatever it was, an operator means what is now
                 }
             }
         }
@@ -60,13 +69,15 @@ async fn follow(
     signals: &mut Signals,
 ) -> anyhow::Result<Wish> {
     let observer = world::observer(config)?;
-    journal.writes_to(&config.pgpool.config_path);
+    journal.writes_to(config);
     let (follower, mut cluster) = Follower::new(&config.etcd);
     let follower = AbortOnDrop(tokio::spawn(follower.run()));
     let work = async {
         first_view(&mut cluster).await;
         let policy = Arc::new(config.policy.clone());
-        Reconciler { observer, policy, cluster }.run(|round| journal.note(round)).await;
+        let (past, observes) = (journal.past.clone(), journal.observes);
+        let reconciler = Reconciler { observer, policy, cluster, past, observes };
+        reconciler.run(|round| journal.note(round)).await;
     };
     let wish = tokio::select! {
         () = work => anyhow::bail!("nobody follows etcd any more: start geo-agent again"),
@@ -148,18 +159,32 @@ struct Journal {
     holding: Holding,
     last_change: Option<LastChange>,
     file: Option<StateFile>,
+    /// The keys that `past` is about.
+    base: String,
+    past: Arc<Past>,
+    observes: bool,
+    would: Would,
 }
 
 impl Default for Journal {
     fn default() -> Self {
-        let (holding, last_change, file) = (Holding::default(), None, None);
-        Journal { started: epoch(SystemTime::now()), holding, last_change, file }
+        Journal {
+            started: epoch(SystemTime::now()),
+            holding: Holding::default(),
+            last_change: None,
+            file: None,
+            base: String::new(),
+            past: Arc::default(),
+            observes: false,
+            would: Would::default(),
+        }
     }
 }
 
 impl Journal {
-    fn writes_to(&mut self, config_path: &Path) {
-        self.file = StateFile::new(config_path).ok();
+    fn writes_to(&mut self, config: &Config) {
+        self.file = StateFile::new(&config.pgpool.config_path).ok();
+        self.base.clone_from(&config.etcd.base);
     }
 
     fn note(&mut self, round: &Round) {
@@ -173,7 +198,10 @@ impl Journal {
             let member = hold.member.as_ref().map(|m| m.to_string()).unwrap_or_default();
             info!(member, slot = hold.slot.map(|s| s.get()), "no longer holds: {}", hold.reason);
         }
-        if let Some(step) = round.plan.steps.last() {
+        self.past = round.past.clone();
+        if self.observes {
+            self.would.tell(&round.plan);
+        } else if let Some(step) = round.plan.steps.last() {
             let what = match &round.failure {
                 None => format!("{}: {}", step.act.op(), step.reason),
                 Some(why) => format!("failed: {why}"),
@@ -196,6 +224,8 @@ impl Journal {
             started: self.started,
             holds: self.holding.iter().map(held).collect(),
             last_change: self.last_change.clone(),
+            observes: self.observes,
+            remembered: Some(Remembered::new(&self.base, &self.past)),
         };
         let Some(file) = &mut self.file else { return };
         if let Err(why) = file.save(&state) {

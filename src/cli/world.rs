@@ -8,7 +8,9 @@ use anyhow::Context;
 use crate::config::settings::{Config, Pcp, Restart};
 use crate::host::conf_file::ConfFileOnDisk;
 use crate::host::damage;
+use crate::host::state::{self, AgentState, SavedState};
 use crate::model::inputs::Inputs;
+use crate::model::past::Past;
 use crate::model::policy::Policy;
 use crate::observe::{Observer, Questions, chain};
 use crate::patroni::read::read_once;
@@ -54,7 +56,20 @@ pub fn pcp(config: &Config) -> anyhow::Result<&Pcp> {
 pub async fn look(config: &Config, observer: &RealObserver) -> Inputs {
     let cluster = read_once(&config.etcd).await.map(Arc::new).map_err(|error| chain(&error));
     let policy: Arc<Policy> = Arc::new(config.policy.clone());
-    observer.inputs(cluster, policy, Questions::All).await
+    let past = match state::read(&config.pgpool.config_path) {
+        // A command that looks once beside the daemon knows what the daemon knows.
+        Some(SavedState { state: AgentState { remembered: Some(it), .. }, running: true }) => {
+            it.whole(&config.etcd.base)
+        }
+        _ => remembered(config),
+    };
+    observer.inputs(cluster, policy, Arc::new(past), Questions::All).await
+}
+
+/// Which cluster it was when an agent last saw it.
+pub fn remembered(config: &Config) -> Past {
+    let saved = state::read(&config.pgpool.config_path).and_then(|s| s.state.remembered);
+    saved.map_or_else(Past::default, |it| it.identity(&config.etcd.base))
 }
 
 /// The first thing that could not be read: then a command has failed, whatever it prints.

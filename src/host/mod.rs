@@ -15,6 +15,7 @@ pub mod damage;
 pub mod error;
 pub mod includes;
 pub mod lock;
+pub mod remembered;
 pub mod replace;
 pub mod state;
 pub mod writable;

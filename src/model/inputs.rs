@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::cluster::ClusterView;
+use super::past::Past;
 use super::policy::Policy;
 use super::pool::PoolView;
 use super::reach::Reachability;
@@ -22,4 +23,6 @@ pub struct Inputs {
     pub file_edited: bool,
     pub reach: Reachability,
     pub policy: Arc<Policy>,
+    /// What was known of the cluster before this look, this look included.
+    pub past: Arc<Past>,
 }

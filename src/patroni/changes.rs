@@ -17,6 +17,7 @@ pub fn differs_in_more_than_wal(a: &ClusterView, b: &ClusterView) -> bool {
         sync_standbys,
         switchover,
         leader_lsn: _,
+        other_orders,
         notes,
     } = a;
     system_id != &b.system_id
@@ -25,6 +26,7 @@ pub fn differs_in_more_than_wal(a: &ClusterView, b: &ClusterView) -> bool {
         || standby_cluster != &b.standby_cluster
         || sync_standbys != &b.sync_standbys
         || switchover != &b.switchover
+        || other_orders != &b.other_orders
         || notes != &b.notes
         || members.len() != b.members.len()
         || members.values().zip(b.members.values()).any(|(a, b)| member_differs(a, b))
@@ -43,6 +45,7 @@ fn member_differs(a: &Member, b: &Member) -> bool {
         noloadbalance,
         tags,
         restart_scheduled,
+        orders,
     } = a;
     name != &b.name
         || address != &b.address
@@ -53,4 +56,5 @@ fn member_differs(a: &Member, b: &Member) -> bool {
         || noloadbalance != &b.noloadbalance
         || tags != &b.tags
         || restart_scheduled != &b.restart_scheduled
+        || orders != &b.orders
 }

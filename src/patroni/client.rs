@@ -5,8 +5,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use etcd_client::{
-    Certificate, Client, ConnectOptions, GetOptions, Identity, KeyValue, ResponseHeader,
-    TlsOptions, WatchOptions, WatchResponse, WatchStream,
+    Certificate, Client, ConnectOptions, GetOptions, Identity, KeyValue, PutOptions,
+    ResponseHeader, TlsOptions, WatchOptions, WatchResponse, WatchStream,
 };
 
 use super::error::EtcdError;
@@ -111,6 +111,34 @@ fn name_in_certificate(host: &str) -> &str {
 pub struct EtcdSession {
     client: Client,
     range: KeyRange,
+}
+
+impl EtcdSession {
+    /// Puts a key, in place of one that may be there; `lasts`: it ends by itself, with a lease.
+    pub async fn put(
+        &self,
+        key: &str,
+        value: &str,
+        lasts: Option<Duration>,
+        range: &KeyRange,
+    ) -> Result<(), EtcdError> {
+        let failed = |e: etcd_client::Error| failure::explain(Moment::Write, &e, range);
+        let mut options = PutOptions::new();
+        if let Some(lasts) = lasts {
+            let seconds = i64::try_from(lasts.as_secs()).unwrap_or(i64::MAX);
+            let lease = self.client.lease_client().grant(seconds, None).await.map_err(failed)?;
+            options = options.with_lease(lease.id());
+        }
+        self.client.kv_client().put(key, value, Some(options)).await.map_err(failed)?;
+        Ok(())
+    }
+
+    /// Deletes a key; it may be gone already.
+    pub async fn delete(&self, key: &str, range: &KeyRange) -> Result<(), EtcdError> {
+        let failed = |e: etcd_client::Error| failure::explain(Moment::Write, &e, range);
+        self.client.kv_client().delete(key, None).await.map_err(failed)?;
+        Ok(())
+    }
 }
 
 impl Session for EtcdSession {

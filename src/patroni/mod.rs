@@ -20,10 +20,12 @@ pub mod follow;
 mod json;
 pub mod keys;
 mod member;
+pub mod orders;
 pub mod read;
 pub mod session;
 mod switchover;
 mod witness;
+pub mod write;
 
 /// What is known of Patroni right now. Unknown never means down: whoever reads this holds.
 #[derive(Debug, Clone)]

@@ -4,6 +4,7 @@
 use crate::model::cluster::{ClusterView, Member, Role};
 use crate::model::ids::{Address, SlotIndex};
 use crate::model::inputs::Inputs;
+use crate::model::past::Past;
 use crate::model::plan::Hold;
 use crate::model::policy::Policy;
 use crate::model::pool::PoolView;
@@ -20,6 +21,7 @@ pub struct Ground<'a> {
     pub file_edited: bool,
     pub reach: &'a Reachability,
     pub policy: &'a Policy,
+    pub past: &'a Past,
     /// The member that holds the leader key; its address is known.
     pub leader: &'a Member,
     pub leader_at: &'a Address,
@@ -29,6 +31,9 @@ impl<'a> Ground<'a> {
     /// `Err` names why nothing may be done, and what would end that.
     pub fn of(inputs: &'a Inputs) -> Result<Self, Hold> {
         let cluster = inputs.cluster.as_ref().map_err(|why| hold(why.clone()))?;
+        if let Some(why) = inputs.past.contradiction(cluster) {
+            return Err(hold(why));
+        }
         if cluster.members.is_empty() {
             return Err(hold(
                 "Patroni lists no member at all: nothing is changed until one appears in etcd",
@@ -50,6 +55,7 @@ impl<'a> Ground<'a> {
             file_edited: inputs.file_edited,
             reach: &inputs.reach,
             policy: &inputs.policy,
+            past: &inputs.past,
             leader,
             leader_at,
         })

@@ -10,7 +10,7 @@ use super::assign::Assignment;
 use super::ground::Ground;
 use super::sequence::Sequence;
 use super::wish::{Want, Wishes};
-use super::{assign, wish};
+use super::{assign, vanished, wish};
 
 /// Every server that pgpool would log in to, if something should be attached: the attached ones,
 /// the ones to attach, and the leader. Empty when nothing is, or may be, attached.
@@ -32,14 +32,19 @@ pub fn servers_to_ask(inputs: &Inputs) -> BTreeSet<Address> {
     let entries = &assignment.table.entries;
     let attach = entries.keys().any(|s| wanted(s) && !attached(s));
     // Without a primary pgpool searches at a detach as well.
-    let unwanted = |s: &SlotIndex| attached(s) && matches!(wishes.want(*s), Want::Detached(_));
+    let unwanted = |s: &SlotIndex| {
+        attached(s) && matches!(wishes.want(*s), Want::Detached(_) | Want::WhileAttached)
+    };
     let detach = standby && entries.keys().any(wanted) && entries.keys().any(unwanted);
+    // A vanished member stays attached while it answers, so each look has to ask it.
+    let vanished = vanished::attached(&ground, &assignment).filter(|(slot, _)| attached(slot));
+    let mut ask: BTreeSet<Address> = vanished.map(|(_, address)| address.clone()).collect();
     if !attach && !detach {
-        return BTreeSet::new();
+        return ask;
     }
     let concerned = entries.iter().filter(|(s, _)| wanted(s) || attached(s));
     let address = |s| assignment.address(s).cloned();
-    let mut ask: BTreeSet<Address> = concerned.filter_map(|(s, _)| address(*s)).collect();
+    ask.extend(concerned.filter_map(|(s, _)| address(*s)));
     ask.insert(ground.leader_at.clone());
     ask
 }

@@ -21,9 +21,10 @@ pub fn when_attached(
     for (slot, entry) in &mut then.entries {
         entry.weight = match wishes.want(*slot) {
             Want::AsIs => entry.weight,
+            Want::WhileAttached if attached.contains(slot) => entry.weight,
             Want::Reader(weight) | Want::Leader(Some(weight)) => weight,
             Want::Detached(weight) if !attached.contains(slot) => weight,
-            Want::Leader(None) | Want::Detached(_) => 0.0,
+            Want::Leader(None) | Want::Detached(_) | Want::WhileAttached => 0.0,
         };
     }
     if serves_reads(&then, attached) || attached.is_empty() {

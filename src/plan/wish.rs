@@ -5,10 +5,12 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::model::cluster::{Member, State};
-use crate::model::ids::{MemberName, SlotIndex};
+use crate::model::ids::{MemberName, SlotIndex, printable};
+use crate::model::orders::Held;
 
 use super::assign::Assignment;
 use super::ground::Ground;
+use super::vanished;
 
 /// What a slot should be, and why.
 pub struct Wish<'a> {
@@ -24,6 +26,8 @@ pub enum Want {
     Reader(f64),
     /// Detached, with this weight in the file: a local replica that comes back keeps its own.
     Detached(f64),
+    /// Attached with the weight that it has, if it is; not to be attached again.
+    WhileAttached,
     /// Not known well enough to change anything.
     AsIs,
 }
@@ -32,29 +36,46 @@ pub enum Want {
 #[derive(Clone, Copy)]
 enum Why<'a> {
     Leads(&'a MemberName),
-    LocalReplica(&'a MemberName),
-    Remote(&'a MemberName),
+    LocalReplica(&'a MemberName, Located<'a>),
+    Remote(&'a MemberName, Located<'a>),
     NoLoadBalance(&'a MemberName),
+    Held(&'a MemberName, &'a Held),
     NotServing(&'a MemberName, &'a str),
     NoRoleThatServes(&'a MemberName),
     LastReader,
     UnusableKey(&'a MemberName),
     MayBeUnusable,
+    Vanished(&'a MemberName),
     Elsewhere(&'a MemberName),
     Nobody,
+}
+
+/// Where a member counts as being by order, for the sentence that depends on it.
+#[derive(Clone, Copy)]
+struct Located<'a>(Option<&'a str>);
+
+impl fmt::Display for Located<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(location) => write!(f, " (located in {} by order)", printable(location)),
+            None => Ok(()),
+        }
+    }
 }
 
 impl fmt::Display for Why<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Why::Leads(name) => write!(f, "{name} holds the leader key"),
-            Why::LocalReplica(name) => write!(f, "{name} is a local replica that serves"),
-            Why::Remote(name) => {
-                write!(
-                    f,
-                    "{name} is remote: attached, it would cost every session a far connection"
-                )
+            Why::LocalReplica(name, located) => {
+                write!(f, "{name} is a local replica{located} that serves")
             }
+            Why::Remote(name, located) => {
+                let cost = "attached, it would cost every session a far connection";
+                write!(f, "{name} is remote{located}: {cost}")
+            }
+            Why::Held(name, held) => write!(f, "{name} is {held}"),
+            Why::Vanished(name) => write!(f, "{name} vanished from Patroni with most others"),
             Why::NoLoadBalance(name) => write!(f, "{name} has the tag noloadbalance"),
             Why::NotServing(name, state) => write!(f, "{name} is {state}"),
             Why::NoRoleThatServes(name) => write!(f, "{name} has no role that serves"),
@@ -94,7 +115,7 @@ pub fn of_each_slot<'a>(ground: &Ground<'a>, assignment: &'a Assignment<'a>) -> 
     let mut by_slot: BTreeMap<SlotIndex, Wish> = entries
         .map(|(slot, entry)| match assignment.member(*slot) {
             Some(member) => (*slot, of_member(ground, member)),
-            None => (*slot, of_nobody(ground, entry.member.as_ref())),
+            None => (*slot, of_nobody(ground, assignment, *slot, entry.member.as_ref())),
         })
         .collect();
     if ground.cluster.standby_cluster {
@@ -108,23 +129,40 @@ fn of_member<'a>(ground: &Ground<'a>, member: &'a Member) -> Wish<'a> {
     let leads = member.name == ground.leader.name;
     let name = &member.name;
     let own_weight = local.filter(|_| !member.noloadbalance);
+    let held = member.orders.held.as_ref();
     if leads && !ground.cluster.standby_cluster {
-        let weight = local.map(|_| own_weight.unwrap_or(0.0));
+        let weight = local.map(|_| own_weight.filter(|_| held.is_none()).unwrap_or(0.0));
         return Wish { want: Want::Leader(weight), why: Why::Leads(name) };
     }
     if let Some(why) = why_not_serving(member) {
         return Wish { want: Want::Detached(own_weight.unwrap_or(0.0)), why };
     }
+    if let Some(held) = held {
+        return Wish {
+            want: Want::Detached(own_weight.unwrap_or(0.0)),
+            why: Why::Held(name, held),
+        };
+    }
+    let located = Located(ground.policy.location_order(member));
     match local {
-        None => detached(Why::Remote(name)),
+        None => detached(Why::Remote(name, located)),
         Some(_) if member.noloadbalance => detached(Why::NoLoadBalance(name)),
-        Some(weight) => Wish { want: Want::Reader(weight), why: Why::LocalReplica(name) },
+        Some(weight) => Wish { want: Want::Reader(weight), why: Why::LocalReplica(name, located) },
     }
 }
 
 /// A slot at an address that no listed member has. A member whose key is unreadable may still be
 /// there: not knowing is no reason to detach.
-fn of_nobody<'a>(ground: &Ground<'a>, owner: Option<&'a MemberName>) -> Wish<'a> {
+fn of_nobody<'a>(
+    ground: &Ground<'a>,
+    assignment: &Assignment,
+    slot: SlotIndex,
+    owner: Option<&'a MemberName>,
+) -> Wish<'a> {
+    if let Some(name) = assignment.address(slot).and_then(|at| vanished::that_may_serve(ground, at))
+    {
+        return Wish { want: Want::WhileAttached, why: Why::Vanished(name) };
+    }
     let members = &ground.cluster.members;
     let unreadable = |name| members.get(name).is_some_and(|m| m.address.is_err());
     match owner {

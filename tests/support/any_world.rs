@@ -1,10 +1,14 @@
 //! Worlds by chance, the odd ones on purpose: what an operator, an old backup of pgpool.conf or a
 //! bad day may leave behind. Small on every side, so that a counterexample can be read.
 
+use std::time::Duration;
+
 use proptest::prelude::*;
 
 use geo_agent::model::cluster::{Role, State};
 use geo_agent::model::ids::{Address, MemberName};
+use geo_agent::model::orders::Held;
+use geo_agent::model::past::{Known, Missed};
 use geo_agent::model::pool::{NodeStatus, PoolVersion, Sessions, Watchdog};
 use geo_agent::model::reach::Answer;
 use geo_agent::model::slots::{SlotEntry, SlotTable};
@@ -50,7 +54,30 @@ struct Around {
 pub fn any_world() -> impl Strategy<Value = World> {
     let members = prop::collection::vec(any_member(), NAMES.len());
     let slots = prop::collection::vec(any_slot(), 0..7);
-    (members, slots, any_surroundings()).prop_map(|(m, s, a)| build(&m, &s, &a))
+    let built = (members, slots, any_surroundings()).prop_map(|(m, s, a)| build(&m, &s, &a));
+    let orders = prop::collection::vec(0u8..24, NAMES.len());
+    (built, orders, 0u8..6).prop_map(|(world, orders, memory)| with_orders(world, &orders, memory))
+}
+
+/// What operators ordered; and whether the members that are not listed vanished all at once.
+fn with_orders(mut it: World, orders: &[u8], memory: u8) -> World {
+    for (name, order) in NAMES.iter().map(|n| MemberName::new(*n)).zip(orders) {
+        let Some(member) = it.view().members.get_mut(&name) else {
+            let missed = Some(Missed { since: Duration::ZERO, with_most: true });
+            let known = Known { address: Some(home(name.as_raw())), missed };
+            if memory == 0 {
+                it.past.members.insert(name, known);
+            }
+            continue;
+        };
+        match order {
+            0 => member.orders.held = Some(Held::default()),
+            1 => member.orders.location = Some("eu".to_owned()),
+            2 => member.orders.location = Some("us".to_owned()),
+            _ => {}
+        }
+    }
+    it
 }
 
 fn any_member() -> impl Strategy<Value = AnyMember> {

@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep};
 
 use geo_agent::model::cluster::ClusterView;
 use geo_agent::model::ids::Address;
+use geo_agent::model::past::Past;
 use geo_agent::model::policy::Policy;
 use geo_agent::model::pool::PoolView;
 use geo_agent::model::reach::{Answer, Reachability};
@@ -134,6 +135,8 @@ impl Lab {
             observer: Observer::new(self.pool(), self.file(), prober, Whole),
             policy: self.policy.clone(),
             cluster: self.word.subscribe(),
+            past: Arc::new(Past::default()),
+            observes: false,
         }
     }
 
@@ -146,7 +149,7 @@ impl Lab {
 }
 
 fn copy(round: &Round) -> Round {
-    Round { plan: round.plan.clone(), failure: round.failure.clone() }
+    Round { plan: round.plan.clone(), failure: round.failure.clone(), past: round.past.clone() }
 }
 
 pub fn known(world: &World) -> Seen {

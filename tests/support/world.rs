@@ -8,6 +8,8 @@ use std::sync::Arc;
 use geo_agent::model::cluster::{ClusterView, Member, Replication, Role, State};
 use geo_agent::model::ids::{Address, MemberName, SlotIndex};
 use geo_agent::model::inputs::{Inputs, Seen};
+use geo_agent::model::orders::Orders;
+use geo_agent::model::past::Past;
 use geo_agent::model::plan::{Act, Disruption, Plan, Step};
 use geo_agent::model::policy::{Policy, RestartMode};
 use geo_agent::model::pool::{
@@ -41,6 +43,8 @@ pub struct World {
     /// How each server would answer, whether or not it is asked.
     pub truth: BTreeMap<Address, Answer>,
     pub asking: Asking,
+    /// What the agent remembers.
+    pub past: Past,
 }
 
 /// One line per thing, so that a counterexample can be read.
@@ -120,6 +124,7 @@ pub fn world() -> World {
         },
         truth: BTreeMap::new(),
         asking: Asking::AsNeeded,
+        past: Past::default(),
     }
 }
 
@@ -151,6 +156,7 @@ pub fn member(name: &str, role: Role) -> Member {
         noloadbalance: false,
         tags: BTreeMap::from([("location".to_owned(), place)]),
         restart_scheduled: false,
+        orders: Orders::default(),
     }
 }
 
@@ -254,6 +260,7 @@ impl World {
             file_edited: self.file_edited,
             reach: Reachability::default(),
             policy: Arc::new(self.policy.clone()),
+            past: Arc::new(self.past.clone()),
         };
         let asked: BTreeSet<Address> = match self.asking {
             Asking::Never => BTreeSet::new(),
