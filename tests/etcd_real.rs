@@ -4,11 +4,16 @@
 #[path = "etcd_real/access.rs"]
 mod access;
 
+#[path = "etcd_real/orders.rs"]
+mod orders;
+
 #[path = "etcd_real/server.rs"]
 mod server;
 
 #[path = "etcd_real/wire.rs"]
 mod wire;
+
+mod support;
 
 use std::time::{Duration, Instant};
 

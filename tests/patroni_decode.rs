@@ -4,6 +4,8 @@
 mod hostile;
 #[path = "patroni_decode/members.rs"]
 mod members;
+#[path = "patroni_decode/orders.rs"]
+mod orders;
 
 use std::collections::BTreeMap;
 

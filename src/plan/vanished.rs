@@ -33,7 +33,8 @@ pub fn attached<'a>(
 
 pub fn holds(ground: &Ground, assignment: &Assignment) -> Vec<Hold> {
     const REASON: &str = "vanished from Patroni together with most other members: it stays \
-        attached while it answers, until it is back; if it is gone for good, reload geo-agent (SIGHUP)";
+                          attached while it answers, until it is back; if it is gone for good, \
+                          reload geo-agent (SIGHUP)";
     let kept = attached(ground, assignment)
         .filter_map(|(slot, at)| Some((slot, that_may_serve(ground, at)?.clone())));
     kept.map(|(slot, name)| Hold {
