@@ -16,6 +16,7 @@ mod scene;
 mod failover;
 mod fake_vs_real;
 mod members;
+mod orders;
 mod sessions;
 mod switchover;
 mod unknown;
