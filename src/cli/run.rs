@@ -69,6 +69,7 @@ async fn follow(
     signals: &mut Signals,
 ) -> anyhow::Result<Wish> {
     let observer = world::observer(config)?;
+    let (watch, vigil) = world::watch(config)?;
     journal.writes_to(config);
     let (follower, mut cluster) = Follower::new(&config.etcd);
     let follower = AbortOnDrop(tokio::spawn(follower.run()));
@@ -76,11 +77,12 @@ async fn follow(
         first_view(&mut cluster).await;
         let policy = Arc::new(config.policy.clone());
         let (past, observes) = (journal.past.clone(), journal.observes);
-        let reconciler = Reconciler { observer, policy, cluster, past, observes };
+        let reconciler = Reconciler { observer, policy, cluster, watch, past, observes };
         reconciler.run(|round| journal.note(round)).await;
     };
     let wish = tokio::select! {
         () = work => anyhow::bail!("nobody follows etcd any more: start geo-agent again"),
+        never = vigil => match never {},
         wish = signals.next() => wish,
     };
     drop(follower);
