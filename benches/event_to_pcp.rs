@@ -19,6 +19,7 @@ use std::time::Duration;
 use etcd_client::Client;
 use geo_agent::config::settings::Etcd;
 use geo_agent::model::ids::Address;
+use geo_agent::model::patience::Patience;
 use geo_agent::model::policy::{Policy, RestartMode};
 use geo_agent::model::reach::{Answer, Reachability};
 use geo_agent::model::slots::SlotTable;
@@ -117,6 +118,7 @@ fn start_agent(endpoint: &str, fake: &FakePgpool, writable: Rc<RefCell<Address>>
         local_backends: BTreeMap::new(),
         sql_probe: true,
         restart: RestartMode::Never,
+        patience: Patience::default(),
     };
     let (follower, cluster) = Follower::new(&etcd);
     tokio::spawn(follower.run());

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 use geo_agent::model::cluster::{ClusterView, Member, Replication, Role, State};
 use geo_agent::model::ids::{Address, MemberName, SlotIndex};
 use geo_agent::model::inputs::Inputs;
+use geo_agent::model::past::Past;
+use geo_agent::model::patience::Patience;
 use geo_agent::model::policy::{Policy, RestartMode};
 use geo_agent::model::pool::{NodeRole, NodeStatus, PoolNode, PoolVersion, PoolView};
 use geo_agent::model::reach::{Answer, Reachability};
@@ -60,6 +62,7 @@ fn inputs(leader: usize) -> Inputs {
         noloadbalance: false,
         tags: BTreeMap::from([("location".to_owned(), "eu".to_owned())]),
         restart_scheduled: false,
+        restart_at: None,
     };
     let node = |n: usize| PoolNode {
         host: address(n).host().to_owned(),
@@ -68,6 +71,7 @@ fn inputs(leader: usize) -> Inputs {
         quarantined: false,
         role: if n == 0 { NodeRole::Primary } else { NodeRole::Standby },
         share: 1.0 / SLOTS as f64,
+        changed: None,
     };
     let answer = |n: usize| if n == leader { Answer::Writable } else { Answer::ReadOnly };
     Inputs {
@@ -88,6 +92,7 @@ fn inputs(leader: usize) -> Inputs {
                 .collect(),
         }),
         reach: Reachability((0..SLOTS).map(|n| (address(n), answer(n))).collect()),
+        past: Past::default(),
         policy: Arc::new(Policy {
             slots: 128,
             location: Some("eu".to_owned()),
@@ -95,6 +100,7 @@ fn inputs(leader: usize) -> Inputs {
             local_backends: BTreeMap::new(),
             sql_probe: true,
             restart: RestartMode::Never,
+            patience: Patience::default(),
         }),
     }
 }

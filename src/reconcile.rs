@@ -75,6 +75,10 @@ impl<P: Pool, C: ConfFile, R: Prober, H: Health> Reconciler<P, C, R, H> {
             let (round, outcome, awaited) = self.round(cluster).await;
             report(&round);
             let pause = pace.after(&round, outcome, awaited);
+            let pause = match outcome {
+                Outcome::Settled => self.observer.next_change().map_or(pause, |n| n.min(pause)),
+                _ => pause,
+            };
             if pause.is_zero() {
                 continue;
             }
@@ -112,6 +116,7 @@ impl<P: Pool, C: ConfFile, R: Prober, H: Health> Reconciler<P, C, R, H> {
             let outcome = if inputs.pool.is_ok() { Outcome::Settled } else { Outcome::Away };
             return (Round { plan, failure: None }, outcome, leader_awaited(&inputs));
         }
+        self.observer.acts();
         match self.carry_out(&plan).await {
             Ok(dropped) => (Round { plan, failure: dropped }, Outcome::Acted, None),
             Err(failure) => {

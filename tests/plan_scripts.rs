@@ -11,6 +11,8 @@
 //! | `file 0:eu-1=1 1:eu-2=1`, `file as pool`, `file lost`, `file edited` | the slot table and its weights |
 //! | `reach eu-1=writable eu-2=hung`, `reach well`, `reach nobody` | how servers answer if asked |
 //! | `sessions 12 0:3 1:9`, `watchdog standby`, `watchdog leader` | more of pgpool |
+//! | `past unproven:eu-3=8/3 draining:1 by-hand:2 restart:eu-2`, `past nothing` | the clock: 8 s after 3 falls, … |
+//! | `max_lag 16MB`, `behind eu-2=20MB eu-3=0MB` | how far is too far, and how far each is |
 //! | `plan`, `apply 2`, `apply all` | decide; carry out, as a crash would stop it, or in full |
 
 mod support;
@@ -18,9 +20,11 @@ mod support;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::Path;
+use std::time::Duration;
 
 use geo_agent::model::cluster::{Role, State};
 use geo_agent::model::ids::{Address, MemberName, SlotIndex};
+use geo_agent::model::past::{Past, Trial};
 use geo_agent::model::pool::{NodeStatus, PoolVersion, Sessions, Watchdog};
 use geo_agent::model::reach::Answer;
 use geo_agent::model::slots::{SlotEntry, SlotTable};
@@ -102,6 +106,9 @@ impl Play {
             "reach" => self.reach(&rest),
             "sessions" => self.world.pool.sessions = Some(sessions(&rest)),
             "watchdog" => self.world.pool.watchdog = Some(watchdog(rest[0])),
+            "past" => self.past(&rest),
+            "max_lag" => self.world.policy.patience.max_lag = Some(megabytes(rest[0])),
+            "behind" => self.behind(&rest),
             "plan" => self.plan(),
             "apply" => self.apply(rest[0]),
             other => panic!("no such command: {other}"),
@@ -130,6 +137,37 @@ impl Play {
             for trouble in effect.trouble {
                 let _ = writeln!(self.out, "  TROUBLE {}: {trouble}", line_of_step(step));
             }
+        }
+    }
+
+    fn past(&mut self, words: &[&str]) {
+        let past = &mut self.world.past;
+        *past = Past::default();
+        let at = |number: &str| slot(number.parse().expect("a slot number"));
+        for (what, whom) in words.iter().filter(|w| **w != "nothing").map(|w| pair(w, ':')) {
+            match what {
+                "unproven" => {
+                    let (name, trial) = pair(whom, '=');
+                    let (seconds, falls) = trial.split_once('/').unwrap_or((trial, "1"));
+                    let lasts = Duration::from_secs(seconds.parse().expect("seconds"));
+                    let trial = Trial { lasts, falls: falls.parse().expect("a number of falls") };
+                    past.unproven.insert(MemberName::new(name), trial);
+                }
+                "restart" => drop(past.restart_due.insert(MemberName::new(whom))),
+                "draining" => drop(past.draining.insert(at(whom))),
+                "by-hand" => drop(past.by_hand.insert(at(whom))),
+                other => panic!("no such fact: {other}"),
+            }
+        }
+    }
+
+    fn behind(&mut self, pairs: &[&str]) {
+        let leader = 1 << 40;
+        self.world.view().leader_lsn = Some(leader);
+        for (name, lag) in pairs.iter().map(|p| pair(p, '=')) {
+            let behind = megabytes(lag);
+            let member = self.world.view().members.get_mut(&MemberName::new(name));
+            member.expect("a member").replay_lsn = Some(leader - behind);
         }
     }
 
@@ -319,6 +357,11 @@ fn answer_called(name: &str) -> Answer {
         "hung" => Answer::Hung(silence),
         other => panic!("no such answer: {other}"),
     }
+}
+
+fn megabytes(text: &str) -> u64 {
+    let number = text.strip_suffix("MB").and_then(|n| n.parse::<u64>().ok());
+    number.expect("megabytes") << 20
 }
 
 fn version(name: &str) -> PoolVersion {

@@ -1,7 +1,9 @@
 //! `geo-agent run`: the daemon. Starts the follower and the loop, and starts them anew when SIGHUP
 //! brings another configuration.
 
+use std::cell::RefCell;
 use std::path::Path;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -12,8 +14,10 @@ use tracing::{error, info, warn};
 
 use crate::config::settings::Config;
 use crate::config::{self, Loaded};
+use crate::history::History;
 use crate::holding::Holding;
 use crate::host::lock::Lock;
+use crate::host::saved_past::SavedPast;
 use crate::host::state::{AgentState, HeldSince, LastChange, StateFile};
 use crate::observe::chain;
 use crate::patroni::follow::Follower;
@@ -59,7 +63,7 @@ async fn follow(
     journal: &mut Journal,
     signals: &mut Signals,
 ) -> anyhow::Result<Wish> {
-    let observer = world::observer(config)?;
+    let observer = world::observer(config)?.remembering(journal.history.clone());
     journal.writes_to(&config.pgpool.config_path);
     let (follower, mut cluster) = Follower::new(&config.etcd);
     let follower = AbortOnDrop(tokio::spawn(follower.run()));
@@ -146,14 +150,21 @@ impl Signals {
 struct Journal {
     started: u64,
     holding: Holding,
+    /// Outlives the configuration, as the world does that it is about.
+    history: Rc<RefCell<History>>,
     last_change: Option<LastChange>,
     file: Option<StateFile>,
 }
 
 impl Default for Journal {
     fn default() -> Self {
-        let (holding, last_change, file) = (Holding::default(), None, None);
-        Journal { started: epoch(SystemTime::now()), holding, last_change, file }
+        Journal {
+            started: epoch(SystemTime::now()),
+            holding: Holding::default(),
+            history: Rc::default(),
+            last_change: None,
+            file: None,
+        }
     }
 }
 
@@ -196,6 +207,7 @@ impl Journal {
             started: self.started,
             holds: self.holding.iter().map(held).collect(),
             last_change: self.last_change.clone(),
+            past: SavedPast::from(self.history.borrow().past()),
         };
         let Some(file) = &mut self.file else { return };
         if let Err(why) = file.save(&state) {

@@ -7,8 +7,9 @@ use anyhow::Context;
 
 use crate::config::settings::{Config, Pcp, Restart};
 use crate::host::conf_file::ConfFileOnDisk;
-use crate::host::damage;
+use crate::host::{damage, state};
 use crate::model::inputs::Inputs;
+use crate::model::past::Past;
 use crate::model::policy::Policy;
 use crate::observe::{Observer, Questions, chain};
 use crate::patroni::read::read_once;
@@ -54,7 +55,11 @@ pub fn pcp(config: &Config) -> anyhow::Result<&Pcp> {
 pub async fn look(config: &Config, observer: &RealObserver) -> Inputs {
     let cluster = read_once(&config.etcd).await.map(Arc::new).map_err(|error| chain(&error));
     let policy: Arc<Policy> = Arc::new(config.policy.clone());
-    observer.inputs(cluster, policy, Questions::All).await
+    let mut inputs = observer.inputs(cluster, policy, Questions::All).await;
+    if let Some(daemon) = state::read(&config.pgpool.config_path).filter(|d| d.running) {
+        inputs.past = Past::from(&daemon.state.past); // only the daemon has seen time pass
+    }
+    inputs
 }
 
 /// The first thing that could not be read: then a command has failed, whatever it prints.

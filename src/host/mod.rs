@@ -16,5 +16,6 @@ pub mod error;
 pub mod includes;
 pub mod lock;
 pub mod replace;
+pub mod saved_past;
 pub mod state;
 pub mod writable;

@@ -1,4 +1,5 @@
-//! What the daemon thinks, in a small file beside pgpool.conf, for `geo-agent status` to show.
+//! What the daemon thinks, in a small file beside pgpool.conf, for `geo-agent status` and `plan` to
+//! show.
 //!
 //! Nothing is ever decided from it. Times are seconds since 1970.
 
@@ -10,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::error::FileError;
 use super::lock::holder;
 use super::replace::{beside, resolve};
+use super::saved_past::SavedPast;
 
 const SUFFIX: &str = ".geo-agent.state";
 
@@ -24,6 +26,9 @@ pub struct AgentState {
     /// When it last changed anything, and what.
     #[serde(default)]
     pub last_change: Option<LastChange>,
+    /// What time has shown to the daemon, and to nobody else.
+    #[serde(default)]
+    pub past: SavedPast,
 }
 
 /// A hold, and since when it has been the same.

@@ -54,6 +54,8 @@ pub struct Member {
     pub tags: BTreeMap<String, String>,
     /// Patroni is going to restart this member (`scheduled_restart`).
     pub restart_scheduled: bool,
+    /// When, in seconds since 1970, if that could be understood.
+    pub restart_at: Option<u64>,
 }
 
 /// What a member says it is. Only the leader key says who leads; this is the second signal.

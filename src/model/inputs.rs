@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::cluster::ClusterView;
+use super::past::Past;
 use super::policy::Policy;
 use super::pool::PoolView;
 use super::reach::Reachability;
@@ -21,5 +22,7 @@ pub struct Inputs {
     /// The block in pgpool.conf says more or other than the table: somebody edited it.
     pub file_edited: bool,
     pub reach: Reachability,
+    /// What the clock says: the only thing here that a look at the world does not show.
+    pub past: Past,
     pub policy: Arc<Policy>,
 }

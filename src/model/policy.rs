@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::cluster::Member;
+use super::patience::Patience;
 
 /// Everything the planner needs to know from the configuration.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,6 +20,8 @@ pub struct Policy {
     pub sql_probe: bool,
     /// How pgpool may be restarted.
     pub restart: RestartMode,
+    /// How long to wait for what, and how far behind is too far.
+    pub patience: Patience,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -43,6 +43,7 @@ fn member_differs(a: &Member, b: &Member) -> bool {
         noloadbalance,
         tags,
         restart_scheduled,
+        restart_at,
     } = a;
     name != &b.name
         || address != &b.address
@@ -53,4 +54,5 @@ fn member_differs(a: &Member, b: &Member) -> bool {
         || noloadbalance != &b.noloadbalance
         || tags != &b.tags
         || restart_scheduled != &b.restart_scheduled
+        || restart_at != &b.restart_at
 }

@@ -4,6 +4,7 @@
 use crate::model::cluster::{ClusterView, Member, Role};
 use crate::model::ids::{Address, SlotIndex};
 use crate::model::inputs::Inputs;
+use crate::model::past::Past;
 use crate::model::plan::Hold;
 use crate::model::policy::Policy;
 use crate::model::pool::PoolView;
@@ -19,6 +20,7 @@ pub struct Ground<'a> {
     /// The block was edited in a way that the table does not show.
     pub file_edited: bool,
     pub reach: &'a Reachability,
+    pub past: &'a Past,
     pub policy: &'a Policy,
     /// The member that holds the leader key; its address is known.
     pub leader: &'a Member,
@@ -49,6 +51,7 @@ impl<'a> Ground<'a> {
             file: inputs.file.as_ref().map_err(String::as_str),
             file_edited: inputs.file_edited,
             reach: &inputs.reach,
+            past: &inputs.past,
             policy: &inputs.policy,
             leader,
             leader_at,

@@ -10,10 +10,14 @@ pub mod check;
 pub mod describe;
 pub mod detach;
 pub mod ground;
+pub mod lag;
+pub mod leaving;
 pub mod questions;
+pub mod reader;
 pub mod sequence;
 pub mod stand_in;
 pub mod weights;
+pub mod why;
 pub mod wish;
 
 use crate::model::ids::SlotIndex;
@@ -37,7 +41,9 @@ pub fn plan(inputs: &Inputs) -> Plan {
     let sequence = Sequence::towards(&ground, &assignment, &wishes);
 
     let rows = rows(&ground, &assignment, &sequence);
+    let waiting = wishes.holds(&assignment.table, &sequence.attached);
     let (steps, mut holds) = sequence.into_parts();
+    holds.extend(waiting);
     holds.splice(0..0, assignment.holds);
     holds.extend(ground.file_hold());
     holds.extend(ground.damage_holds());

@@ -1,5 +1,6 @@
 //! What has to be asked of the servers before a plan can be final. Asking takes time, so it is
-//! asked only when an attach hangs on it.
+//! asked only when an attach hangs on it, or the word of one
+//! that is being stopped.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +11,7 @@ use super::assign::Assignment;
 use super::ground::Ground;
 use super::sequence::Sequence;
 use super::wish::{Want, Wishes};
-use super::{assign, wish};
+use super::{assign, leaving, wish};
 
 /// Every server that pgpool would log in to, if something should be attached: the attached ones,
 /// the ones to attach, and the leader. Empty when nothing is, or may be, attached.
@@ -34,14 +35,24 @@ pub fn servers_to_ask(inputs: &Inputs) -> BTreeSet<Address> {
     // Without a primary pgpool searches at a detach as well.
     let unwanted = |s: &SlotIndex| attached(s) && matches!(wishes.want(*s), Want::Detached(_));
     let detach = standby && entries.keys().any(wanted) && entries.keys().any(unwanted);
+    let address = |s: SlotIndex| assignment.address(s).cloned();
+    let leaving = wishes.leaving(&ground).filter(|(_, w)| leaving::must_be_asked(w));
+    let mut ask: BTreeSet<Address> = leaving.filter_map(|(s, _)| address(s)).collect();
     if !attach && !detach {
-        return BTreeSet::new();
+        return ask;
     }
     let concerned = entries.iter().filter(|(s, _)| wanted(s) || attached(s));
-    let address = |s| assignment.address(s).cloned();
-    let mut ask: BTreeSet<Address> = concerned.filter_map(|(s, _)| address(*s)).collect();
+    ask.extend(concerned.filter_map(|(s, _)| address(*s)));
     ask.insert(ground.leader_at.clone());
     ask
+}
+
+/// The attached slots that should go, on purpose and not at once if that would end sessions.
+pub fn slots_that_leave(inputs: &Inputs) -> BTreeSet<SlotIndex> {
+    let Ok(ground) = Ground::of(inputs) else { return BTreeSet::new() };
+    let assignment = assign::members_to_slots(&ground);
+    let wishes = wish::of_each_slot(&ground, &assignment);
+    wishes.leaving(&ground).map(|(slot, _)| slot).collect()
 }
 
 /// The leader's slot can be promoted at once: every millisecond counts, and nobody need be asked.
