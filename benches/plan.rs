@@ -10,7 +10,7 @@ use geo_agent::model::ids::{Address, MemberName, SlotIndex};
 use geo_agent::model::inputs::Inputs;
 use geo_agent::model::past::Past;
 use geo_agent::model::patience::Patience;
-use geo_agent::model::policy::{Policy, RestartMode};
+use geo_agent::model::policy::{OnPrimaryLoss, Policy, RestartMode};
 use geo_agent::model::pool::{NodeRole, NodeStatus, PoolNode, PoolVersion, PoolView};
 use geo_agent::model::reach::{Answer, Reachability};
 use geo_agent::model::slots::{SlotEntry, SlotTable};
@@ -91,6 +91,7 @@ fn inputs(leader: usize) -> Inputs {
                 .map(|n| (slot(n), SlotEntry::new(name(n), &address(n), 1.0)))
                 .collect(),
         }),
+        lost: None,
         reach: Reachability((0..SLOTS).map(|n| (address(n), answer(n))).collect()),
         past: Past::default(),
         policy: Arc::new(Policy {
@@ -99,6 +100,7 @@ fn inputs(leader: usize) -> Inputs {
             location_tag: "location".to_owned(),
             local_backends: BTreeMap::new(),
             sql_probe: true,
+            on_primary_loss: OnPrimaryLoss::StandIn,
             restart: RestartMode::Never,
             patience: Patience::default(),
         }),

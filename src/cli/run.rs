@@ -64,16 +64,18 @@ async fn follow(
     signals: &mut Signals,
 ) -> anyhow::Result<Wish> {
     let observer = world::observer(config)?.remembering(journal.history.clone());
+    let (watch, vigil) = world::watch(config)?;
     journal.writes_to(&config.pgpool.config_path);
     let (follower, mut cluster) = Follower::new(&config.etcd);
     let follower = AbortOnDrop(tokio::spawn(follower.run()));
     let work = async {
         first_view(&mut cluster).await;
         let policy = Arc::new(config.policy.clone());
-        Reconciler { observer, policy, cluster }.run(|round| journal.note(round)).await;
+        Reconciler { observer, policy, cluster, watch }.run(|round| journal.note(round)).await;
     };
     let wish = tokio::select! {
         () = work => anyhow::bail!("nobody follows etcd any more: start geo-agent again"),
+        never = vigil => match never {},
         wish = signals.next() => wish,
     };
     drop(follower);

@@ -14,6 +14,7 @@ const SECTIONS: &[(&str, &[&str])] = &[
             "max_lag",
             "drain_timeout",
             "respect_manual_detach",
+            "on_primary_loss",
         ],
     ),
     (
@@ -42,6 +43,7 @@ const SECTIONS: &[(&str, &[&str])] = &[
             "slots",
             "pcp",
             "restart",
+            "wake",
             "exec_path",
             "config_append",
             "tmp_config_path",

@@ -6,7 +6,7 @@ use super::cluster::ClusterView;
 use super::past::Past;
 use super::policy::Policy;
 use super::pool::PoolView;
-use super::reach::Reachability;
+use super::reach::{Loss, Reachability};
 use super::slots::SlotTable;
 
 /// A witness's word, or why there is none. "No word" never means "down".
@@ -22,6 +22,8 @@ pub struct Inputs {
     /// The block in pgpool.conf says more or other than the table: somebody edited it.
     pub file_edited: bool,
     pub reach: Reachability,
+    /// pgpool's primary is lost, as whoever watches it says.
+    pub lost: Option<Loss>,
     /// What the clock says: the only thing here that a look at the world does not show.
     pub past: Past,
     pub policy: Arc<Policy>,

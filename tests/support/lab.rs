@@ -12,11 +12,11 @@ use geo_agent::model::cluster::ClusterView;
 use geo_agent::model::ids::Address;
 use geo_agent::model::policy::Policy;
 use geo_agent::model::pool::PoolView;
-use geo_agent::model::reach::{Answer, Reachability};
+use geo_agent::model::reach::{Answer, Loss, Reachability};
 use geo_agent::model::slots::SlotTable;
 use geo_agent::observe::Observer;
 use geo_agent::patroni::Seen;
-use geo_agent::reconcile::{Reconciler, Round};
+use geo_agent::reconcile::{Reconciler, Round, Watch};
 use geo_agent::seams::{Ask, ConfFile, Health, Pool, PoolRequest, Prober};
 
 use super::fake_pool::FakePool;
@@ -30,6 +30,9 @@ pub type Loop = Reconciler<LabPool, LabFile, LabProber, Whole>;
 pub struct Lab {
     pub state: Arc<Mutex<State>>,
     pub word: Arc<watch::Sender<Seen>>,
+    /// Whom the agent wants watched, and what it is told of them.
+    pub watched: Arc<watch::Sender<Option<Address>>>,
+    pub lost: Arc<watch::Sender<Option<Loss>>>,
     policy: Arc<Policy>,
 }
 
@@ -91,7 +94,10 @@ impl Lab {
         };
         let policy = Arc::new(world.policy.clone());
         let word = Arc::new(watch::channel(known(world)).0);
-        let lab = Lab { state: Arc::new(Mutex::new(state)), word, policy };
+        let (watched, lost) =
+            (Arc::new(watch::Sender::new(None)), Arc::new(watch::Sender::new(None)));
+        let state = Arc::new(Mutex::new(state));
+        let lab = Lab { state, word, watched, lost, policy };
         lab.state().heed_the_truth();
         lab
     }
@@ -119,6 +125,34 @@ impl Lab {
         state.heed_the_truth();
     }
 
+    /// What the watch of pgpool's primary does, a little late.
+    pub async fn vigil(&self) {
+        loop {
+            self.look_at_the_watched();
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    pub fn look_at_the_watched(&self) {
+        let watched = self.watched.borrow().clone();
+        let dead = watched.filter(|s| !self.state().truth.get(s).is_some_and(Answer::is_alive));
+        let why = || "no answer".to_owned();
+        let now = dead.map(|server| Loss { server, why: why() });
+        self.lost.send_if_modified(|lost| {
+            let other = *lost != now;
+            *lost = now;
+            other
+        });
+    }
+
+    /// This server dies, and whoever watches it says so at once.
+    pub fn dies(&self, server: &Address) {
+        let why = "connection refused".to_owned();
+        self.answers(server, Answer::Dead(why.clone()));
+        assert_eq!(self.watched.borrow().as_ref(), Some(server), "it is not watched");
+        self.lost.send_replace(Some(Loss { server: server.clone(), why }));
+    }
+
     pub fn pool(&self) -> LabPool {
         LabPool { lab: self.clone() }
     }
@@ -134,6 +168,7 @@ impl Lab {
             observer: Observer::new(self.pool(), self.file(), prober, Whole),
             policy: self.policy.clone(),
             cluster: self.word.subscribe(),
+            watch: Watch { server: (*self.watched).clone(), lost: self.lost.subscribe() },
         }
     }
 
@@ -296,6 +331,12 @@ impl Prober for LabProber {
         }
         Reachability(answers)
     }
+
+    async fn is_lost(&self, server: &Address) -> Option<Loss> {
+        let answers = self.ask(&BTreeSet::from([server.clone()])).await;
+        let why = "connection refused".to_owned();
+        (!answers.of(server)?.is_alive()).then(|| Loss { server: server.clone(), why })
+    }
 }
 
 /// pgpool's files are all there.
@@ -305,4 +346,6 @@ impl Health for Whole {
     fn damage(&self, _: &BTreeMap<String, String>) -> Vec<String> {
         Vec::new()
     }
+
+    fn wake(&self, _: &PoolView) {}
 }
