@@ -274,3 +274,23 @@ async fn another_configuration_forgets_nobodys_hand() {
     lab.run_for(s(1)).await;
     assert_eq!(lab.state().requests(), [Attach(slot(2))], "a new agent knows of no hand");
 }
+
+/// While nobody leads nothing is detached, and no reader's time runs.
+#[tokio::test(start_paused = true)]
+async fn a_drain_does_not_begin_while_nobody_leads() {
+    let lab = lab_of(&settled());
+    lab.state().pool.sessions = [(42, 2)].into();
+    beside_an_agent(&lab, async |lab| {
+        let mut leaderless = noloadbalance("eu-3");
+        leaderless.view().leader = None;
+        lab.becomes(&leaderless);
+        sleep(s(60)).await;
+        assert_eq!(lab.state().requests(), []);
+        lab.becomes(&noloadbalance("eu-3"));
+        sleep(s(29)).await;
+        assert_eq!(lab.state().requests(), [Reload]);
+        sleep(s(2)).await;
+        assert_eq!(lab.state().requests(), [Reload, Detach(slot(2))]);
+    })
+    .await;
+}
