@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use geo_agent::model::cluster::{ClusterView, Member, Replication, Role, State};
+use geo_agent::model::elapsed::Elapsed;
 use geo_agent::model::ids::{Address, MemberName, SlotIndex};
 use geo_agent::model::inputs::Inputs;
-use geo_agent::model::past::Past;
 use geo_agent::model::patience::Patience;
 use geo_agent::model::policy::{OnPrimaryLoss, Policy, RestartMode};
 use geo_agent::model::pool::{NodeRole, NodeStatus, PoolNode, PoolVersion, PoolView};
@@ -93,7 +93,7 @@ fn inputs(leader: usize) -> Inputs {
         }),
         lost: None,
         reach: Reachability((0..SLOTS).map(|n| (address(n), answer(n))).collect()),
-        past: Past::default(),
+        elapsed: Elapsed::default(),
         policy: Arc::new(Policy {
             slots: 128,
             location: Some("eu".to_owned()),

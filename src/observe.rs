@@ -11,8 +11,8 @@ use tokio::time::Instant;
 
 use crate::history::{History, Now};
 use crate::model::cluster::ClusterView;
+use crate::model::elapsed::Elapsed;
 use crate::model::inputs::{Inputs, Seen};
-use crate::model::past::Past;
 use crate::model::policy::Policy;
 use crate::model::pool::{PoolVersion, PoolView};
 use crate::model::reach::{Loss, Reachability};
@@ -94,8 +94,8 @@ impl<P: Pool, C: ConfFile, R: Prober, H: Health> Observer<P, C, R, H> {
         let (file, file_edited) = self.file().await;
         let pool = self.pool().await;
         let reach = Reachability::default();
-        let past = Past::default();
-        let mut inputs = Inputs { cluster, pool, file, file_edited, reach, lost, past, policy };
+        let elapsed = Elapsed::default();
+        let mut inputs = Inputs { cluster, pool, file, file_edited, reach, lost, elapsed, policy };
         self.remember(&mut inputs).await;
         *self.last.borrow_mut() = Some((Instant::now(), inputs.clone()));
         if questions == Questions::All
@@ -115,7 +115,7 @@ impl<P: Pool, C: ConfFile, R: Prober, H: Health> Observer<P, C, R, H> {
     /// What time has to say to these inputs. Who reads where is asked only when somebody leaves.
     async fn remember(&self, inputs: &mut Inputs) {
         let now = Now { steady: Instant::now().into_std(), wall: SystemTime::now() };
-        inputs.past = self.history.borrow_mut().look(inputs, now);
+        inputs.elapsed = self.history.borrow_mut().look(inputs, now);
         let leave = questions::slots_that_leave(inputs);
         if !leave.is_empty() && inputs.pool.as_ref().is_ok_and(|p| p.sessions.is_none()) {
             match self.look(Ask { sessions: true, ..Ask::default() }).await {
@@ -125,7 +125,7 @@ impl<P: Pool, C: ConfFile, R: Prober, H: Health> Observer<P, C, R, H> {
                 Err(why) => inputs.pool = Err(why),
             }
         }
-        inputs.past = self.history.borrow_mut().leave(inputs, &leave, now);
+        inputs.elapsed = self.history.borrow_mut().leave(inputs, &leave, now);
     }
 
     /// pgpool is about to be changed from here.

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use geo_agent::history::{History, Now};
 use geo_agent::model::cluster::State;
+use geo_agent::model::elapsed::{Elapsed, Trial};
 use geo_agent::model::ids::{MemberName, SlotIndex};
-use geo_agent::model::past::{Past, Trial};
 use geo_agent::model::pool::Sessions;
 
 use support::world::{World, slot, world};
@@ -32,7 +32,7 @@ impl Watch {
         Now { steady: self.start + at, wall: UNIX_EPOCH + s(1_000_000) + at }
     }
 
-    fn look(&mut self, at: Duration, world: &World) -> Past {
+    fn look(&mut self, at: Duration, world: &World) -> Elapsed {
         let now = self.now(at);
         self.history.look(&world.inputs(), now)
     }
@@ -66,20 +66,20 @@ fn bad() -> World {
     good().with("eu-2", |m| m.state = State::NotServing("starting".to_owned()))
 }
 
-fn trial_of_eu_2(past: &Past) -> Option<Trial> {
-    past.unproven.get(&MemberName::new("eu-2")).copied()
+fn trial_of_eu_2(elapsed: &Elapsed) -> Option<Trial> {
+    elapsed.unproven.get(&MemberName::new("eu-2")).copied()
 }
 
 #[test]
 fn who_is_good_at_the_start_has_nothing_to_show() {
     let mut watch = Watch::start();
-    assert_eq!(watch.look(s(0), &good()), Past::default());
+    assert_eq!(watch.look(s(0), &good()), Elapsed::default());
     assert_eq!(watch.next(s(0)), None);
     let mut unknown_first = Watch::start();
     let mut blind = good();
     blind.cluster = Err("etcd has not been read yet".to_owned());
     unknown_first.look(s(0), &blind);
-    assert_eq!(unknown_first.look(s(9), &good()), Past::default());
+    assert_eq!(unknown_first.look(s(9), &good()), Elapsed::default());
 }
 
 #[test]
@@ -91,10 +91,10 @@ fn who_comes_back_or_is_new_has_to_be_good_for_a_while() {
     assert_eq!(trial_of_eu_2(&watch.look(s(10), &good())), Some(trial));
     assert_eq!(watch.next(s(10)), Some(s(2)));
     assert_eq!(trial_of_eu_2(&watch.look(s(11), &good())), Some(trial));
-    assert_eq!(watch.look(s(12), &good()), Past::default());
+    assert_eq!(watch.look(s(12), &good()), Elapsed::default());
     assert_eq!(watch.next(s(12)), None);
-    let past = watch.look(s(20), &good().replica("eu-3"));
-    assert_eq!(past.unproven[&MemberName::new("eu-3")], Trial { lasts: s(2), falls: 0 });
+    let elapsed = watch.look(s(20), &good().replica("eu-3"));
+    assert_eq!(elapsed.unproven[&MemberName::new("eu-3")], Trial { lasts: s(2), falls: 0 });
 }
 
 #[test]
@@ -132,7 +132,7 @@ fn a_member_whose_key_is_gone_has_fallen_but_an_empty_listing_says_nothing() {
     let mut empty = good();
     empty.view().members.clear();
     watch.look(s(1), &empty);
-    assert_eq!(watch.look(s(2), &good()), Past::default());
+    assert_eq!(watch.look(s(2), &good()), Elapsed::default());
     let mut gone = good();
     gone.view().members.remove(&MemberName::new("eu-2"));
     watch.look(s(3), &gone);
@@ -143,8 +143,8 @@ fn a_member_whose_key_is_gone_has_fallen_but_an_empty_listing_says_nothing() {
 fn a_change_of_role_is_no_fall() {
     let mut watch = Watch::start();
     watch.look(s(0), &good());
-    assert_eq!(watch.look(s(1), &good().leads_now("eu-2")), Past::default());
-    assert_eq!(watch.look(s(2), &good().leads_now("eu-1")), Past::default());
+    assert_eq!(watch.look(s(1), &good().leads_now("eu-2")), Elapsed::default());
+    assert_eq!(watch.look(s(2), &good().leads_now("eu-1")), Elapsed::default());
 }
 
 #[test]
@@ -157,7 +157,7 @@ fn attach_after_0_waits_for_nobody() {
     watch.look(s(0), &world(good()));
     for n in 1..6 {
         watch.look(s(2 * n), &world(bad()));
-        assert_eq!(watch.look(s(2 * n + 1), &world(good())), Past::default());
+        assert_eq!(watch.look(s(2 * n + 1), &world(good())), Elapsed::default());
     }
 }
 
@@ -206,14 +206,18 @@ fn a_drain_timeout_of_0_drains_nobody() {
 fn a_scheduled_restart_is_due_a_drain_before_its_time() {
     let mut watch = Watch::start();
     let wall = |at: u64| good().with("eu-2", |m| m.restart_at = Some(1_000_000 + at));
-    assert_eq!(watch.look(s(0), &wall(3_600)), Past::default());
+    assert_eq!(watch.look(s(0), &wall(3_600)), Elapsed::default());
     assert_eq!(watch.next(s(0)), Some(s(3_600 - 35)));
     let due = BTreeSet::from([MemberName::new("eu-2")]);
     assert_eq!(watch.look(s(3_565), &wall(3_600)).restart_due, due);
     assert_eq!(watch.look(s(3_700), &wall(3_600)).restart_due, due);
-    assert_eq!(watch.look(s(3_900), &wall(3_600)), Past::default(), "nobody keeps that schedule");
+    assert_eq!(
+        watch.look(s(3_900), &wall(3_600)),
+        Elapsed::default(),
+        "nobody keeps that schedule"
+    );
     let far = good().with("eu-2", |m| m.restart_at = Some(u64::MAX));
-    assert_eq!(watch.look(s(3_901), &far), Past::default());
+    assert_eq!(watch.look(s(3_901), &far), Elapsed::default());
 }
 
 fn without(it: &World, n: usize) -> World {

@@ -9,9 +9,9 @@ use std::fmt::Debug;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngSeed, TestRunner};
 
+use geo_agent::model::elapsed::Elapsed;
 use geo_agent::model::ids::SlotIndex;
 use geo_agent::model::inputs::Inputs;
-use geo_agent::model::past::Past;
 use geo_agent::model::plan::{Act, Disruption, Plan, SlotStatus, Step};
 use geo_agent::model::pool::NodeStatus;
 use geo_agent::model::reach::{Answer, Reachability};
@@ -480,7 +480,7 @@ fn a_server_has_two_slots(w: &World) -> bool {
 
 /// Time keeps somebody out as long as he is out, or in as long as he is in.
 fn somebody_waits(w: &World) -> bool {
-    let Past { unproven, restart_due: _, draining, by_hand } = &w.past;
+    let Elapsed { unproven, restart_due: _, draining, by_hand } = &w.elapsed;
     !(unproven.is_empty() && draining.is_empty() && by_hand.is_empty())
 }
 

@@ -13,7 +13,7 @@
 //! | `lsn eu-2=100`, `sync eu-2`, `switchover eu-1 eu-2` | more of Patroni's word; `cluster` ends it |
 //! | `lost eu-1`, `lost nobody`, `loss wait` | what the watch of pgpool's primary says; the policy |
 //! | `sessions 12 0:3 1:9`, `watchdog standby`, `watchdog leader` | more of pgpool |
-//! | `past unproven:eu-3=8/3 draining:1 by-hand:2 restart:eu-2`, `past nothing` | the clock: 8 s after 3 falls, … |
+//! | `elapsed unproven:eu-3=8/3 draining:1 by-hand:2 restart:eu-2`, `elapsed nothing` | the clock: 8 s after 3 falls, … |
 //! | `max_lag 16MB`, `behind eu-2=20MB eu-3=0MB` | how far is too far, and how far each is |
 //! | `plan`, `apply 2`, `apply all` | decide; carry out, as a crash would stop it, or in full |
 
@@ -25,8 +25,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use geo_agent::model::cluster::{Role, State, Switchover};
+use geo_agent::model::elapsed::{Elapsed, Trial};
 use geo_agent::model::ids::{Address, MemberName, SlotIndex};
-use geo_agent::model::past::{Past, Trial};
 use geo_agent::model::policy::OnPrimaryLoss;
 use geo_agent::model::pool::{NodeStatus, PoolVersion, Sessions, Watchdog};
 use geo_agent::model::reach::{Answer, Loss};
@@ -114,7 +114,7 @@ impl Play {
             "loss" => self.world.policy.on_primary_loss = on_loss(rest[0]),
             "sessions" => self.world.pool.sessions = Some(sessions(&rest)),
             "watchdog" => self.world.pool.watchdog = Some(watchdog(rest[0])),
-            "past" => self.past(&rest),
+            "elapsed" => self.elapsed(&rest),
             "max_lag" => self.world.policy.patience.max_lag = Some(megabytes(rest[0])),
             "behind" => self.behind(&rest),
             "plan" => self.plan(),
@@ -148,9 +148,9 @@ impl Play {
         }
     }
 
-    fn past(&mut self, words: &[&str]) {
-        let past = &mut self.world.past;
-        *past = Past::default();
+    fn elapsed(&mut self, words: &[&str]) {
+        let elapsed = &mut self.world.elapsed;
+        *elapsed = Elapsed::default();
         let at = |number: &str| slot(number.parse().expect("a slot number"));
         for (what, whom) in words.iter().filter(|w| **w != "nothing").map(|w| pair(w, ':')) {
             match what {
@@ -159,11 +159,11 @@ impl Play {
                     let (seconds, falls) = trial.split_once('/').unwrap_or((trial, "1"));
                     let lasts = Duration::from_secs(seconds.parse().expect("seconds"));
                     let trial = Trial { lasts, falls: falls.parse().expect("a number of falls") };
-                    past.unproven.insert(MemberName::new(name), trial);
+                    elapsed.unproven.insert(MemberName::new(name), trial);
                 }
-                "restart" => drop(past.restart_due.insert(MemberName::new(whom))),
-                "draining" => drop(past.draining.insert(at(whom))),
-                "by-hand" => drop(past.by_hand.insert(at(whom))),
+                "restart" => drop(elapsed.restart_due.insert(MemberName::new(whom))),
+                "draining" => drop(elapsed.draining.insert(at(whom))),
+                "by-hand" => drop(elapsed.by_hand.insert(at(whom))),
                 other => panic!("no such fact: {other}"),
             }
         }

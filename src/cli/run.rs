@@ -17,7 +17,7 @@ use crate::config::{self, Loaded};
 use crate::history::History;
 use crate::holding::Holding;
 use crate::host::lock::Lock;
-use crate::host::saved_past::SavedPast;
+use crate::host::saved_elapsed::SavedElapsed;
 use crate::host::state::{AgentState, HeldSince, LastChange, StateFile};
 use crate::observe::chain;
 use crate::patroni::follow::Follower;
@@ -209,7 +209,7 @@ impl Journal {
             started: self.started,
             holds: self.holding.iter().map(held).collect(),
             last_change: self.last_change.clone(),
-            past: SavedPast::from(self.history.borrow().past()),
+            elapsed: SavedElapsed::from(self.history.borrow().elapsed()),
         };
         let Some(file) = &mut self.file else { return };
         if let Err(why) = file.save(&state) {

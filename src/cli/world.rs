@@ -10,8 +10,8 @@ use tokio::sync::watch;
 use crate::config::settings::{Config, Pcp, Restart};
 use crate::host::conf_file::ConfFileOnDisk;
 use crate::host::{damage, state, wake};
+use crate::model::elapsed::Elapsed;
 use crate::model::inputs::Inputs;
-use crate::model::past::Past;
 use crate::model::policy::Policy;
 use crate::model::pool::PoolView;
 use crate::observe::{Observer, Questions, chain};
@@ -88,7 +88,7 @@ pub async fn look(config: &Config, observer: &RealObserver) -> Inputs {
     let policy: Arc<Policy> = Arc::new(config.policy.clone());
     let mut inputs = observer.inputs(cluster, None, policy, Questions::All).await;
     if let Some(daemon) = state::read(&config.pgpool.config_path).filter(|d| d.running) {
-        inputs.past = Past::from(&daemon.state.past); // only the daemon has seen time pass
+        inputs.elapsed = Elapsed::from(&daemon.state.elapsed); // only the daemon has seen time pass
     }
     inputs
 }

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use super::Next;
 use crate::model::cluster::{ClusterView, Member};
+use crate::model::elapsed::Trial;
 use crate::model::ids::MemberName;
-use crate::model::past::Trial;
 
 /// A member that has been good, or gone, for so long starts anew. Longer than the longest trial, or
 /// else it would be forgotten within it; not so long that last night's trouble counts today.

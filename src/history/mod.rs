@@ -1,6 +1,6 @@
 //! What the looks so far have shown of time: who has been good for how long, who drains since when,
 //! who was detached by hand. Pure: the time comes in as an argument. The planner gets the outcome
-//! as a [`Past`], the loop the time at which it will be another one.
+//! as a [`Elapsed`], the loop the time at which it will be another one.
 
 mod conduct;
 mod drain;
@@ -9,9 +9,9 @@ mod hand;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant, SystemTime};
 
+use crate::model::elapsed::Elapsed;
 use crate::model::ids::SlotIndex;
 use crate::model::inputs::Inputs;
-use crate::model::past::Past;
 
 use conduct::Conducts;
 use drain::Drains;
@@ -31,35 +31,35 @@ pub struct History {
     drains: Drains,
     hands: Hands,
     /// The outcome of the last look.
-    past: Past,
+    elapsed: Elapsed,
     next: Option<Instant>,
 }
 
 impl History {
     /// Takes in what a look has found. Slots to drain come with [`Self::leave`].
-    pub fn look(&mut self, inputs: &Inputs, now: Now) -> Past {
+    pub fn look(&mut self, inputs: &Inputs, now: Now) -> Elapsed {
         let patience = &inputs.policy.patience;
         let mut next = Next { now: now.steady, at: None };
         if let Ok(cluster) = inputs.cluster.as_ref().map(|c| &**c)
             && !cluster.members.is_empty()
         {
             self.conducts.see(cluster, patience.attach_after, now.steady);
-            self.past.restart_due = drain::restarts_due(cluster, patience, now.wall, &mut next);
+            self.elapsed.restart_due = drain::restarts_due(cluster, patience, now.wall, &mut next);
         }
         self.hands.see(inputs.pool.as_ref().ok(), patience.respect_manual_detach, now.steady);
-        self.past.unproven = self.conducts.unproven(&mut next);
-        self.past.by_hand = self.hands.by_hand(patience.respect_manual_detach, &mut next);
-        self.past.draining.clear();
+        self.elapsed.unproven = self.conducts.unproven(&mut next);
+        self.elapsed.by_hand = self.hands.by_hand(patience.respect_manual_detach, &mut next);
+        self.elapsed.draining.clear();
         self.next = next.at;
-        self.past.clone()
+        self.elapsed.clone()
     }
 
     /// These slots should go now, in the eyes of the planner: says which have to drain first.
-    pub fn leave(&mut self, inputs: &Inputs, slots: &BTreeSet<SlotIndex>, now: Now) -> Past {
+    pub fn leave(&mut self, inputs: &Inputs, slots: &BTreeSet<SlotIndex>, now: Now) -> Elapsed {
         let mut next = Next { now: now.steady, at: self.next };
-        self.past.draining = self.drains.of(inputs, slots, &mut next);
+        self.elapsed.draining = self.drains.of(inputs, slots, &mut next);
         self.next = next.at;
-        self.past.clone()
+        self.elapsed.clone()
     }
 
     /// The agent is about to change pgpool: what changes now was not somebody else.
@@ -68,8 +68,8 @@ impl History {
     }
 
     /// The outcome of the last look.
-    pub fn past(&self) -> &Past {
-        &self.past
+    pub fn elapsed(&self) -> &Elapsed {
+        &self.elapsed
     }
 
     /// How long until time alone changes the outcome; `None` when it will not.

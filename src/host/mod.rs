@@ -16,7 +16,7 @@ pub mod error;
 pub mod includes;
 pub mod lock;
 pub mod replace;
-pub mod saved_past;
+pub mod saved_elapsed;
 pub mod state;
 pub mod wake;
 pub mod writable;

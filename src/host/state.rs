@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::error::FileError;
 use super::lock::holder;
 use super::replace::{beside, resolve};
-use super::saved_past::SavedPast;
+use super::saved_elapsed::SavedElapsed;
 
 const SUFFIX: &str = ".geo-agent.state";
 
@@ -28,7 +28,7 @@ pub struct AgentState {
     pub last_change: Option<LastChange>,
     /// What time has shown to the daemon, and to nobody else.
     #[serde(default)]
-    pub past: SavedPast,
+    pub elapsed: SavedElapsed,
 }
 
 /// A hold, and since when it has been the same.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::cluster::ClusterView;
-use super::past::Past;
+use super::elapsed::Elapsed;
 use super::policy::Policy;
 use super::pool::PoolView;
 use super::reach::{Loss, Reachability};
@@ -25,6 +25,6 @@ pub struct Inputs {
     /// pgpool's primary is lost, as whoever watches it says.
     pub lost: Option<Loss>,
     /// What the clock says: the only thing here that a look at the world does not show.
-    pub past: Past,
+    pub elapsed: Elapsed,
     pub policy: Arc<Policy>,
 }

@@ -2,12 +2,12 @@
 //!
 //! Nothing here does I/O, reads a clock or logs. Each view is named after the witness who says it:
 //! [`cluster`] is Patroni's word, [`pool`] is pgpool's, [`slots`] is the file's, [`reach`] is the
-//! probe's, [`past`] is the clock's.
+//! probe's, [`elapsed`] is the clock's.
 
 pub mod cluster;
+pub mod elapsed;
 pub mod ids;
 pub mod inputs;
-pub mod past;
 pub mod patience;
 pub mod plan;
 pub mod policy;

@@ -3,9 +3,9 @@
 //! act is a stand-in for a primary that is lost.
 
 use crate::model::cluster::{ClusterView, Member, Role};
+use crate::model::elapsed::Elapsed;
 use crate::model::ids::{Address, SlotIndex};
 use crate::model::inputs::Inputs;
-use crate::model::past::Past;
 use crate::model::plan::Hold;
 use crate::model::policy::Policy;
 use crate::model::pool::PoolView;
@@ -21,7 +21,7 @@ pub struct Ground<'a> {
     /// The block was edited in a way that the table does not show.
     pub file_edited: bool,
     pub reach: &'a Reachability,
-    pub past: &'a Past,
+    pub elapsed: &'a Elapsed,
     pub lost: Option<&'a Loss>,
     pub policy: &'a Policy,
     /// `Err`: nobody leads, or nobody knows where.
@@ -55,7 +55,7 @@ impl<'a> Ground<'a> {
             file: inputs.file.as_ref().map_err(String::as_str),
             file_edited: inputs.file_edited,
             reach: &inputs.reach,
-            past: &inputs.past,
+            elapsed: &inputs.elapsed,
             lost: inputs.lost.as_ref(),
             policy: &inputs.policy,
             leader,

@@ -32,7 +32,7 @@ pub fn give_readers_time(
     assignment: &Assignment,
     by_slot: &mut BTreeMap<SlotIndex, Wish>,
 ) {
-    for slot in &ground.past.draining {
+    for slot in &ground.elapsed.draining {
         let Some(wish) = by_slot.get_mut(slot) else { continue };
         let leaves = is_on_purpose(ground, *slot, wish);
         if let Want::Detached(weight) = wish.want

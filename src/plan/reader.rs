@@ -27,10 +27,10 @@ fn why_not_yet<'a>(ground: &Ground<'a>, slot: SlotIndex, member: &'a Member) -> 
     if ground.pool.is_attached(slot) || ground.pool.attached().next().is_none() {
         return None;
     }
-    if ground.past.by_hand.contains(&slot) {
+    if ground.elapsed.by_hand.contains(&slot) {
         let respected = ground.policy.patience.respect_manual_detach;
         return Some(Why::ByHand(&member.name, respected));
     }
-    let trial = ground.past.unproven.get(&member.name)?;
+    let trial = ground.elapsed.unproven.get(&member.name)?;
     Some(Why::Unproven(&member.name, *trial))
 }

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::model::elapsed::Trial;
 use crate::model::ids::MemberName;
-use crate::model::past::Trial;
 use crate::model::patience::{bytes, spelled};
 
 use super::lag::Limits;

@@ -99,7 +99,7 @@ fn of_member<'a>(ground: &Ground<'a>, slot: SlotIndex, member: &'a Member) -> Wi
     if let Some(why) = why_not_serving(member) {
         return Wish { want: Want::Detached(own_weight.unwrap_or(0.0)), why };
     }
-    if ground.past.restart_due.contains(name) {
+    if ground.elapsed.restart_due.contains(name) {
         let want = Want::Detached(own_weight.unwrap_or(0.0));
         return Wish { want, why: Why::RestartDue(name) };
     }

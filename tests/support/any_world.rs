@@ -6,8 +6,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use geo_agent::model::cluster::{Role, State};
+use geo_agent::model::elapsed::{Elapsed, Trial};
 use geo_agent::model::ids::{Address, MemberName};
-use geo_agent::model::past::{Past, Trial};
 use geo_agent::model::pool::{NodeStatus, PoolVersion, Sessions, Watchdog};
 use geo_agent::model::reach::Answer;
 use geo_agent::model::slots::{SlotEntry, SlotTable};
@@ -48,7 +48,7 @@ struct Around {
     sync: bool,
     orderly: bool,
     crisis: bool,
-    past: u16,
+    elapsed: u16,
 }
 
 pub fn any_world() -> impl Strategy<Value = World> {
@@ -104,7 +104,7 @@ fn any_surroundings() -> impl Strategy<Value = Around> {
                 file_lost,
                 slots,
                 asking,
-                (sync, orderly, crisis, past),
+                (sync, orderly, crisis, elapsed),
             )| {
                 Around {
                     leader,
@@ -118,7 +118,7 @@ fn any_surroundings() -> impl Strategy<Value = Around> {
                     sync,
                     orderly,
                     crisis,
-                    past,
+                    elapsed,
                 }
             },
         )
@@ -160,33 +160,33 @@ fn build(members: &[AnyMember], slots: &[AnySlot], around: &Around) -> World {
     if around.file_lost {
         it.file = Err("pgpool.conf has no slot table: run geo-agent init".to_owned());
     }
-    it.past = any_past(around.past);
-    if around.past >= 512 {
+    it.elapsed = any_past(around.elapsed);
+    if around.elapsed >= 512 {
         it.policy.patience.max_lag = Some(500);
     }
     if around.crisis { in_crisis(it) } else { it }
 }
 
 /// Half of the worlds have none; the bits of the others say whom it is about.
-fn any_past(bits: u16) -> Past {
+fn any_past(bits: u16) -> Elapsed {
     if bits.is_multiple_of(2) {
-        return Past::default();
+        return Elapsed::default();
     }
     let is_set = |n: usize| bits >> (n + 1) & 1 == 1;
     let slots = || (0..4).filter(|n| is_set(*n)).map(slot).collect();
     let trial = |n: usize| Trial { lasts: Duration::from_secs(2), falls: n as u32 };
     let names = || NAMES.iter().enumerate().filter(|(n, _)| is_set(n + 4));
     match bits / 2 % 4 {
-        0 => Past { draining: slots(), ..Past::default() },
-        1 => Past { by_hand: slots(), ..Past::default() },
-        2 => Past {
+        0 => Elapsed { draining: slots(), ..Elapsed::default() },
+        1 => Elapsed { by_hand: slots(), ..Elapsed::default() },
+        2 => Elapsed {
             unproven: names().map(|(n, name)| (MemberName::new(*name), trial(n))).collect(),
-            ..Past::default()
+            ..Elapsed::default()
         },
-        _ => Past {
+        _ => Elapsed {
             restart_due: names().map(|(_, name)| MemberName::new(*name)).collect(),
             draining: slots(),
-            ..Past::default()
+            ..Elapsed::default()
         },
     }
 }

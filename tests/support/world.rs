@@ -6,9 +6,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use geo_agent::model::cluster::{ClusterView, Member, Replication, Role, State};
+use geo_agent::model::elapsed::Elapsed;
 use geo_agent::model::ids::{Address, MemberName, SlotIndex};
 use geo_agent::model::inputs::{Inputs, Seen};
-use geo_agent::model::past::Past;
 use geo_agent::model::patience::Patience;
 use geo_agent::model::plan::{Act, Disruption, Plan, Step};
 use geo_agent::model::policy::{OnPrimaryLoss, Policy, RestartMode};
@@ -41,7 +41,7 @@ pub struct World {
     pub file_edited: bool,
     pub policy: Policy,
     /// What the clock says.
-    pub past: Past,
+    pub elapsed: Elapsed,
     /// How each server would answer, whether or not it is asked.
     pub truth: BTreeMap<Address, Answer>,
     pub asking: Asking,
@@ -56,7 +56,7 @@ impl fmt::Debug for World {
         writeln!(
             f,
             "asking {:?}, {:?}, {:?}, {:?}",
-            self.asking, pool.version, self.policy, self.past
+            self.asking, pool.version, self.policy, self.elapsed
         )?;
         if let Ok(c) = &self.cluster {
             writeln!(f, "leader {:?} standby_cluster {}", c.leader, c.standby_cluster)?;
@@ -135,7 +135,7 @@ pub fn world() -> World {
             restart: RestartMode::Never,
             patience: Patience::default(),
         },
-        past: Past::default(),
+        elapsed: Elapsed::default(),
         truth: BTreeMap::new(),
         asking: Asking::AsNeeded,
         lost: None,
@@ -275,7 +275,7 @@ impl World {
             reach: Reachability::default(),
             lost: self.lost.clone(),
             policy: Arc::new(self.policy.clone()),
-            past: self.past.clone(),
+            elapsed: self.elapsed.clone(),
         };
         let asked: BTreeSet<Address> = match self.asking {
             Asking::Never => BTreeSet::new(),

@@ -9,7 +9,7 @@ use super::ids::{MemberName, SlotIndex};
 /// Facts about what went before. The default is all that an agent knows that has just started:
 /// nothing has to wait.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Past {
+pub struct Elapsed {
     /// Members that serve again, but not for long enough yet to be attached.
     pub unproven: BTreeMap<MemberName, Trial>,
     /// Members that Patroni is about to restart, by the schedule in its keys.
