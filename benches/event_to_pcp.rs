@@ -19,6 +19,7 @@ use std::time::Duration;
 use etcd_client::Client;
 use geo_agent::config::settings::Etcd;
 use geo_agent::model::ids::Address;
+use geo_agent::model::patience::Patience;
 use geo_agent::model::policy::{OnPrimaryLoss, Policy, RestartMode};
 use geo_agent::model::pool::PoolView;
 use geo_agent::model::reach::{Answer, Loss, Reachability};
@@ -119,6 +120,7 @@ fn start_agent(endpoint: &str, fake: &FakePgpool, writable: Rc<RefCell<Address>>
         sql_probe: true,
         on_primary_loss: OnPrimaryLoss::StandIn,
         restart: RestartMode::Never,
+        patience: Patience::default(),
     };
     let (follower, cluster) = Follower::new(&etcd);
     tokio::spawn(follower.run());

@@ -3,12 +3,15 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
+use crate::history::{History, Now};
 use crate::model::cluster::ClusterView;
+use crate::model::elapsed::Elapsed;
 use crate::model::inputs::{Inputs, Seen};
 use crate::model::past::Past;
 use crate::model::policy::Policy;
@@ -43,6 +46,7 @@ pub struct Observer<P, C, R, H> {
     pub file: C,
     pub prober: R,
     pub health: H,
+    history: Rc<RefCell<History>>,
     settings: RefCell<Option<Settings>>,
     /// The last full look, before anybody was asked.
     last: RefCell<Option<(Instant, Inputs)>>,
@@ -59,7 +63,13 @@ struct Settings {
 impl<P: Pool, C: ConfFile, R: Prober, H: Health> Observer<P, C, R, H> {
     pub fn new(pool: P, file: C, prober: R, health: H) -> Self {
         let (settings, last) = (RefCell::new(None), RefCell::new(None));
-        Observer { pool, file, prober, health, settings, last, count_sessions: Cell::new(false) }
+        let (history, count_sessions) = (Rc::default(), Cell::new(false));
+        Observer { pool, file, prober, health, history, settings, last, count_sessions }
+    }
+
+    /// Goes on with what another observer has seen.
+    pub fn remembering(self, history: Rc<RefCell<History>>) -> Self {
+        Observer { history, ..self }
     }
 
     /// Count client sessions at every look from now on.
@@ -85,8 +95,10 @@ impl<P: Pool, C: ConfFile, R: Prober, H: Health> Observer<P, C, R, H> {
         }
         let (file, file_edited) = self.file().await;
         let pool = self.pool().await;
-        let reach = Reachability::default();
-        let mut inputs = Inputs { cluster, pool, file, file_edited, reach, lost, policy, past };
+        let (reach, elapsed) = (Reachability::default(), Elapsed::default());
+        let mut inputs =
+            Inputs { cluster, pool, file, file_edited, reach, lost, elapsed, policy, past };
+        self.remember(&mut inputs).await;
         *self.last.borrow_mut() = Some((Instant::now(), inputs.clone()));
         if questions == Questions::All
             && let Some(primary) = questions::server_to_watch(&inputs)
@@ -100,6 +112,32 @@ impl<P: Pool, C: ConfFile, R: Prober, H: Health> Observer<P, C, R, H> {
             }
         }
         inputs
+    }
+
+    /// What time has to say to these inputs. Who reads where is asked only when somebody leaves.
+    async fn remember(&self, inputs: &mut Inputs) {
+        let now = Now { steady: Instant::now().into_std(), wall: SystemTime::now() };
+        inputs.elapsed = self.history.borrow_mut().look(inputs, now);
+        let leave = questions::slots_that_leave(inputs);
+        if !leave.is_empty() && inputs.pool.as_ref().is_ok_and(|p| p.sessions.is_none()) {
+            match self.look(Ask { sessions: true, ..Ask::default() }).await {
+                Ok(counted) => {
+                    inputs.pool.iter_mut().for_each(|p| p.sessions = counted.sessions.clone())
+                }
+                Err(why) => inputs.pool = Err(why),
+            }
+        }
+        inputs.elapsed = self.history.borrow_mut().leave(inputs, &leave, now);
+    }
+
+    /// pgpool is about to be changed from here.
+    pub fn acts(&self) {
+        self.history.borrow_mut().act();
+    }
+
+    /// How long until time alone is a reason to look again.
+    pub fn next_change(&self) -> Option<Duration> {
+        self.history.borrow().next_change(Instant::now().into_std())
     }
 
     /// The inputs of a promote that is due by the last look; used once, because it changes pgpool.

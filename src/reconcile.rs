@@ -108,6 +108,10 @@ impl<P: Pool, C: ConfFile, R: Prober, H: Health> Reconciler<P, C, R, H> {
             };
             report(&round);
             let pause = pace.after(&round, outcome, awaited);
+            let pause = match outcome {
+                Outcome::Settled => self.observer.next_change().map_or(pause, |n| n.min(pause)),
+                _ => pause,
+            };
             if pause.is_zero() {
                 continue;
             }
@@ -150,7 +154,8 @@ impl<P: Pool, C: ConfFile, R: Prober, H: Health> Reconciler<P, C, R, H> {
         Some(self.act(&inputs).await)
     }
 
-    /// A look may take as long as a silent server; another leader does not wait for that.
+    /// A look may take as long as a silent server; other news do not wait for that, and what is
+    /// decided on it must not be older than they are.
     async fn look(
         &self,
         cluster: Seen<Arc<ClusterView>>,
@@ -158,6 +163,8 @@ impl<P: Pool, C: ConfFile, R: Prober, H: Health> Reconciler<P, C, R, H> {
         past: Arc<Past>,
     ) -> Option<Inputs> {
         let leader = cluster.as_ref().ok().map(|view| view.leader.clone());
+        let mut other_loss = self.watch.lost.clone();
+        other_loss.mark_unchanged();
         let policy = self.policy.clone();
         let questions = if self.observes { Questions::All } else { Questions::UrgentFirst };
         let look = self.observer.inputs(cluster, lost, policy, past, questions);
@@ -165,6 +172,7 @@ impl<P: Pool, C: ConfFile, R: Prober, H: Health> Reconciler<P, C, R, H> {
         tokio::select! {
             biased;
             _ = no_longer_leads(self.cluster.clone(), leader.as_ref()) => None,
+            () = heard(&mut other_loss) => None,
             inputs = look => Some(inputs),
         }
     }
@@ -182,6 +190,7 @@ impl<P: Pool, C: ConfFile, R: Prober, H: Health> Reconciler<P, C, R, H> {
             let outcome = if inputs.pool.is_ok() { Outcome::Settled } else { Outcome::Away };
             return (round(plan, None), outcome, leader_awaited(inputs));
         }
+        self.observer.acts();
         match self.carry_out(inputs, &plan).await {
             Ok(dropped) => (round(plan, dropped), Outcome::Acted, None),
             Err(failure) => {

@@ -7,6 +7,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use geo_agent::host::lock::{Lock, LockError, holder};
+use geo_agent::host::saved_elapsed::SavedElapsed;
 use geo_agent::host::state::{self, AgentState, HeldSince, StateFile};
 
 fn conf(test: &str) -> PathBuf {
@@ -87,6 +88,7 @@ fn the_state_is_written_when_it_changes_and_read_with_whether_its_writer_runs() 
         last_change: None,
         observes: false,
         remembered: None,
+        elapsed: SavedElapsed::default(),
     };
     assert!(file.save(&now).unwrap());
     assert!(!file.save(&now).unwrap(), "the same is not written again");

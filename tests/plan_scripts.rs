@@ -15,6 +15,8 @@
 //! | `lsn eu-2=100`, `sync eu-2`, `switchover eu-1 eu-2` | more of Patroni's word; `cluster` ends it |
 //! | `lost eu-1`, `lost nobody`, `loss wait` | what the watch of pgpool's primary says; the policy |
 //! | `sessions 12 0:3 1:9`, `watchdog standby`, `watchdog leader` | more of pgpool |
+//! | `elapsed unproven:eu-3=8/3 draining:1 by-hand:2 restart:eu-2`, `elapsed nothing` | the clock: 8 s after 3 falls, … |
+//! | `max_lag 16MB`, `behind eu-2=20MB eu-3=0MB` | how far is too far, and how far each is |
 //! | `plan`, `apply 2`, `apply all` | decide; carry out, as a crash would stop it, or in full |
 
 mod support;
@@ -25,6 +27,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use geo_agent::model::cluster::{Role, State, Switchover};
+use geo_agent::model::elapsed::{Elapsed, Trial};
 use geo_agent::model::ids::{Address, MemberName, SlotIndex};
 use geo_agent::model::orders::Held;
 use geo_agent::model::policy::OnPrimaryLoss;
@@ -115,6 +118,9 @@ impl Play {
             "loss" => self.world.policy.on_primary_loss = on_loss(rest[0]),
             "sessions" => self.world.pool.sessions = Some(sessions(&rest)),
             "watchdog" => self.world.pool.watchdog = Some(watchdog(rest[0])),
+            "elapsed" => self.elapsed(&rest),
+            "max_lag" => self.world.policy.patience.max_lag = Some(megabytes(rest[0])),
+            "behind" => self.behind(&rest),
             "plan" => self.plan(),
             "apply" => self.apply(rest[0]),
             other => panic!("no such command: {other}"),
@@ -143,6 +149,37 @@ impl Play {
             for trouble in effect.trouble {
                 let _ = writeln!(self.out, "  TROUBLE {}: {trouble}", line_of_step(step));
             }
+        }
+    }
+
+    fn elapsed(&mut self, words: &[&str]) {
+        let elapsed = &mut self.world.elapsed;
+        *elapsed = Elapsed::default();
+        let at = |number: &str| slot(number.parse().expect("a slot number"));
+        for (what, whom) in words.iter().filter(|w| **w != "nothing").map(|w| pair(w, ':')) {
+            match what {
+                "unproven" => {
+                    let (name, trial) = pair(whom, '=');
+                    let (seconds, falls) = trial.split_once('/').unwrap_or((trial, "1"));
+                    let lasts = Duration::from_secs(seconds.parse().expect("seconds"));
+                    let trial = Trial { lasts, falls: falls.parse().expect("a number of falls") };
+                    elapsed.unproven.insert(MemberName::new(name), trial);
+                }
+                "restart" => drop(elapsed.restart_due.insert(MemberName::new(whom))),
+                "draining" => drop(elapsed.draining.insert(at(whom))),
+                "by-hand" => drop(elapsed.by_hand.insert(at(whom))),
+                other => panic!("no such fact: {other}"),
+            }
+        }
+    }
+
+    fn behind(&mut self, pairs: &[&str]) {
+        let leader = 1 << 40;
+        self.world.view().leader_lsn = Some(leader);
+        for (name, lag) in pairs.iter().map(|p| pair(p, '=')) {
+            let behind = megabytes(lag);
+            let member = self.world.view().members.get_mut(&MemberName::new(name));
+            member.expect("a member").replay_lsn = Some(leader - behind);
         }
     }
 
@@ -377,6 +414,11 @@ fn answer_called(name: &str) -> Answer {
         "hung" => Answer::Hung(silence),
         other => panic!("no such answer: {other}"),
     }
+}
+
+fn megabytes(text: &str) -> u64 {
+    let number = text.strip_suffix("MB").and_then(|n| n.parse::<u64>().ok());
+    number.expect("megabytes") << 20
 }
 
 fn version(name: &str) -> PoolVersion {

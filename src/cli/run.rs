@@ -1,7 +1,9 @@
 //! `geo-agent run`: the daemon. Starts the follower and the loop, and starts them anew when SIGHUP
 //! brings another configuration.
 
+use std::cell::RefCell;
 use std::path::Path;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -12,9 +14,11 @@ use tracing::{error, info, warn};
 
 use crate::config::settings::Config;
 use crate::config::{self, Loaded};
+use crate::history::History;
 use crate::holding::Holding;
 use crate::host::lock::Lock;
 use crate::host::remembered::Remembered;
+use crate::host::saved_elapsed::SavedElapsed;
 use crate::host::state::{AgentState, HeldSince, LastChange, StateFile};
 use crate::model::past::Past;
 use crate::observe::chain;
@@ -68,7 +72,7 @@ async fn follow(
     journal: &mut Journal,
     signals: &mut Signals,
 ) -> anyhow::Result<Wish> {
-    let observer = world::observer(config)?;
+    let observer = world::observer(config)?.remembering(journal.history.clone());
     let (watch, vigil) = world::watch(config)?;
     journal.writes_to(config);
     let (follower, mut cluster) = Follower::new(&config.etcd);
@@ -159,6 +163,8 @@ impl Signals {
 struct Journal {
     started: u64,
     holding: Holding,
+    /// Outlives the configuration, as the world does that it is about.
+    history: Rc<RefCell<History>>,
     last_change: Option<LastChange>,
     file: Option<StateFile>,
     /// The keys that `past` is about.
@@ -179,6 +185,7 @@ impl Default for Journal {
             past: Arc::default(),
             observes: false,
             would: Would::default(),
+            history: Rc::default(),
         }
     }
 }
@@ -228,6 +235,7 @@ impl Journal {
             last_change: self.last_change.clone(),
             observes: self.observes,
             remembered: Some(Remembered::new(&self.base, &self.past)),
+            elapsed: SavedElapsed::from(self.history.borrow().elapsed()),
         };
         let Some(file) = &mut self.file else { return };
         if let Err(why) = file.save(&state) {

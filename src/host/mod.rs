@@ -17,6 +17,7 @@ pub mod includes;
 pub mod lock;
 pub mod remembered;
 pub mod replace;
+pub mod saved_elapsed;
 pub mod state;
 pub mod wake;
 pub mod writable;

@@ -1,6 +1,6 @@
-//! What the daemon thinks, in a small file beside pgpool.conf, for `geo-agent status` to show. The
-//! only thing decided from it is a doubt: whether the cluster is still the one it was. Times are
-//! seconds since 1970.
+//! What the daemon thinks, in a small file beside pgpool.conf, for `geo-agent status` and `plan` to
+//! show. The only thing decided from it by the next daemon is a doubt: whether the cluster is still
+//! the one it was. Times are seconds since 1970.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,6 +11,7 @@ use super::error::FileError;
 use super::lock::holder;
 use super::remembered::Remembered;
 use super::replace::{beside, resolve};
+use super::saved_elapsed::SavedElapsed;
 
 const SUFFIX: &str = ".geo-agent.state";
 
@@ -31,6 +32,9 @@ pub struct AgentState {
     /// The cluster as it knows it.
     #[serde(default)]
     pub remembered: Option<Remembered>,
+    /// What time has shown to the daemon, and to nobody else.
+    #[serde(default)]
+    pub elapsed: SavedElapsed,
 }
 
 /// A hold, and since when it has been the same.

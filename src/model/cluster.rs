@@ -69,6 +69,8 @@ pub struct Member {
     pub restart_scheduled: bool,
     /// What operators ordered with `geo-agent hold` and `geo-agent locate`.
     pub orders: Orders,
+    /// When, in seconds since 1970, if that could be understood.
+    pub restart_at: Option<u64>,
 }
 
 /// What a member says it is. Only the leader key says who leads; this is the second signal.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::cluster::ClusterView;
+use super::elapsed::Elapsed;
 use super::past::Past;
 use super::policy::Policy;
 use super::pool::PoolView;
@@ -24,6 +25,8 @@ pub struct Inputs {
     pub reach: Reachability,
     /// pgpool's primary is lost, as whoever watches it says.
     pub lost: Option<Loss>,
+    /// What the clock says: the only thing here that a look at the world does not show.
+    pub elapsed: Elapsed,
     pub policy: Arc<Policy>,
     /// What was known of the cluster before this look, this look included.
     pub past: Arc<Past>,

@@ -152,6 +152,7 @@ mod tests {
             noloadbalance: false,
             tags: BTreeMap::new(),
             restart_scheduled: false,
+            restart_at: None,
             orders: Orders::default(),
         }
     }

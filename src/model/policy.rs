@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::cluster::Member;
+use super::patience::Patience;
 
 /// Everything the planner needs to know from the configuration.
 #[derive(Debug, Clone, PartialEq)]
@@ -20,6 +21,8 @@ pub struct Policy {
     pub on_primary_loss: OnPrimaryLoss,
     /// How pgpool may be restarted.
     pub restart: RestartMode,
+    /// How long to wait for what, and how far behind is too far.
+    pub patience: Patience,
 }
 
 /// What to do while pgpool's primary is dead and nobody can take its place for writes.

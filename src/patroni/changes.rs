@@ -46,6 +46,7 @@ fn member_differs(a: &Member, b: &Member) -> bool {
         tags,
         restart_scheduled,
         orders,
+        restart_at,
     } = a;
     name != &b.name
         || address != &b.address
@@ -57,4 +58,5 @@ fn member_differs(a: &Member, b: &Member) -> bool {
         || tags != &b.tags
         || restart_scheduled != &b.restart_scheduled
         || orders != &b.orders
+        || restart_at != &b.restart_at
 }

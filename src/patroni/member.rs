@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 
 use super::conn_url::address_of;
+use super::iso::seconds_since_1970;
 use super::json;
 use crate::model::cluster::{Member, Replication, Role, State};
 use crate::model::ids::{Address, MemberName, printable};
@@ -63,6 +64,7 @@ fn unusable(name: &MemberName, why: &str) -> Member {
         tags: BTreeMap::new(),
         restart_scheduled: false,
         orders: Orders::default(),
+        restart_at: None,
     }
 }
 
@@ -98,6 +100,8 @@ fn from_fields(
         tags: text_tags(tags, note),
         restart_scheduled: fields.get("scheduled_restart").is_some_and(json::is_truthy),
         orders: Orders::default(),
+        restart_at: json::text(fields.get("scheduled_restart").and_then(|r| r.get("schedule")))
+            .and_then(seconds_since_1970),
     }
 }
 

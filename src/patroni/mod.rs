@@ -17,6 +17,7 @@ pub mod decode;
 pub mod error;
 mod failure;
 pub mod follow;
+mod iso;
 mod json;
 pub mod keys;
 mod member;

@@ -3,6 +3,7 @@
 //! act is a stand-in for a primary that is lost.
 
 use crate::model::cluster::{ClusterView, Member, Role};
+use crate::model::elapsed::Elapsed;
 use crate::model::ids::{Address, SlotIndex};
 use crate::model::inputs::Inputs;
 use crate::model::past::Past;
@@ -21,6 +22,7 @@ pub struct Ground<'a> {
     /// The block was edited in a way that the table does not show.
     pub file_edited: bool,
     pub reach: &'a Reachability,
+    pub elapsed: &'a Elapsed,
     pub lost: Option<&'a Loss>,
     pub policy: &'a Policy,
     pub past: &'a Past,
@@ -58,6 +60,7 @@ impl<'a> Ground<'a> {
             file: inputs.file.as_ref().map_err(String::as_str),
             file_edited: inputs.file_edited,
             reach: &inputs.reach,
+            elapsed: &inputs.elapsed,
             lost: inputs.lost.as_ref(),
             policy: &inputs.policy,
             past: &inputs.past,

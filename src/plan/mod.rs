@@ -11,11 +11,15 @@ pub mod describe;
 pub mod detach;
 pub mod ground;
 pub mod held;
+pub mod lag;
+pub mod leaving;
 pub mod questions;
+pub mod reader;
 pub mod sequence;
 pub mod stand_in;
 pub mod vanished;
 pub mod weights;
+pub mod why;
 pub mod wish;
 
 use crate::model::cluster::Member;
@@ -41,6 +45,7 @@ pub fn plan(inputs: &Inputs) -> Plan {
     let sequence = Sequence::towards(&ground, &assignment, &wishes);
 
     let rows = rows(&ground, &assignment, &sequence);
+    let waiting = wishes.holds(&assignment.table, &sequence.attached);
     let (steps, mut holds) = sequence.into_parts();
     if let Err(leaderless) = &ground.leader {
         holds.insert(0, leaderless.clone());
@@ -50,6 +55,7 @@ pub fn plan(inputs: &Inputs) -> Plan {
     }
     holds.extend(vanished::holds(&ground, &assignment));
     holds.extend(held::holds(&ground, &assignment));
+    holds.extend(waiting);
     holds.splice(0..0, assignment.holds);
     holds.extend(ground.file_hold());
     holds.extend(ground.damage_holds());

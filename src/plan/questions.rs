@@ -1,5 +1,5 @@
 //! What has to be asked of the servers before a plan can be final. Asking takes time, so it is
-//! asked only when an attach or a stand-in hangs on it.
+//! asked only when an attach, a stand-in or the time of one that is being stopped hangs on it.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use super::assign::Assignment;
 use super::ground::Ground;
 use super::sequence::Sequence;
 use super::wish::{Want, Wishes};
-use super::{assign, stand_in, vanished, wish};
+use super::{assign, leaving, stand_in, vanished, wish};
 
 /// Every server that pgpool would log in to, if something should be attached: the attached ones,
 /// the ones to attach, and the leader. When pgpool's primary may be lost: it, and who could stand
@@ -51,17 +51,29 @@ fn to_attach(ground: &Ground, assignment: &Assignment, wishes: &Wishes) -> BTree
         attached(s) && matches!(wishes.want(*s), Want::Detached(_) | Want::WhileAttached)
     };
     let detach = standby && entries.keys().any(wanted) && entries.keys().any(unwanted);
+    let address = |s: SlotIndex| assignment.address(s).cloned();
     // A vanished member stays attached while it answers, so each look has to ask it.
     let vanished = vanished::attached(ground, assignment).filter(|(slot, _)| attached(slot));
     let mut ask: BTreeSet<Address> = vanished.map(|(_, address)| address.clone()).collect();
+    let leaving = wishes.leaving(ground).filter(|(_, w)| leaving::must_be_asked(w));
+    ask.extend(leaving.filter_map(|(s, _)| address(s)));
     if !attach && !detach {
         return ask;
     }
     let concerned = entries.iter().filter(|(s, _)| wanted(s) || attached(s));
-    let address = |s| assignment.address(s).cloned();
     ask.extend(concerned.filter_map(|(s, _)| address(*s)));
     ask.extend(ground.leader_at().cloned());
     ask
+}
+
+/// The attached slots that should go, on purpose and not at once if that would end sessions.
+/// While nobody leads nothing is detached, so nobody's time to leave begins.
+pub fn slots_that_leave(inputs: &Inputs) -> BTreeSet<SlotIndex> {
+    let ground = Ground::of(inputs).ok().filter(|ground| ground.leader.is_ok());
+    let Some(ground) = ground else { return BTreeSet::new() };
+    let assignment = assign::members_to_slots(&ground);
+    let wishes = wish::of_each_slot(&ground, &assignment);
+    wishes.leaving(&ground).map(|(slot, _)| slot).collect()
 }
 
 /// The leader's slot can be promoted at once: every millisecond counts, and nobody need be asked.

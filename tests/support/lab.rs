@@ -213,6 +213,8 @@ impl State {
         let known: Vec<_> = known.iter().map(|(h, p, w)| (h.as_str(), *p, *w)).collect();
         let mut pool = FakePool::new(&known).version(self.pool.version);
         pool.delay = self.pool.delay;
+        pool.started = self.pool.started + 1;
+        pool.settings = self.pool.settings.clone();
         for slot in 0..pool.slots.len() {
             pool.set_status(slot, if up(slot) { 1 } else { 3 });
         }
