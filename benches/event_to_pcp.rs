@@ -19,14 +19,15 @@ use std::time::Duration;
 use etcd_client::Client;
 use geo_agent::config::settings::Etcd;
 use geo_agent::model::ids::Address;
-use geo_agent::model::policy::{Policy, RestartMode};
+use geo_agent::model::policy::Policy;
 use geo_agent::model::reach::{Answer, Reachability};
+use geo_agent::model::restart::{Layout, RestartNote, RestartPolicy};
 use geo_agent::model::slots::SlotTable;
 use geo_agent::observe::Observer;
 use geo_agent::patroni::follow::Follower;
 use geo_agent::pcp::client::{DEADLINE, PcpClient};
 use geo_agent::reconcile::Reconciler;
-use geo_agent::seams::{ConfFile, Health, Prober};
+use geo_agent::seams::{ConfFile, Health, Keeper, Prober};
 use support::{FakePgpool, FakePool};
 use tokio::task::LocalSet;
 use tokio::time::{Instant, sleep};
@@ -116,14 +117,15 @@ fn start_agent(endpoint: &str, fake: &FakePgpool, writable: Rc<RefCell<Address>>
         location_tag: "location".to_owned(),
         local_backends: BTreeMap::new(),
         sql_probe: true,
-        restart: RestartMode::Never,
+        restart: RestartPolicy::default(),
     };
     let (follower, cluster) = Follower::new(&etcd);
     tokio::spawn(follower.run());
     let pool = PcpClient::new(&fake.pcp_over_socket(), DEADLINE);
     let file = InMemoryFile(RefCell::default());
     let observer = Observer::new(pool, file, OneWritable(writable), Whole);
-    let reconciler = Reconciler { observer, policy: Arc::new(policy), cluster };
+    let keeper = NeverRestarts;
+    let reconciler = Reconciler { observer, keeper, policy: Arc::new(policy), cluster };
     tokio::task::spawn_local(reconciler.run(|_| ()));
 }
 
@@ -159,5 +161,31 @@ struct Whole;
 impl Health for Whole {
     fn damage(&self, _: &BTreeMap<String, String>) -> Vec<String> {
         Vec::new()
+    }
+}
+
+struct NeverRestarts;
+
+impl Keeper for NeverRestarts {
+    type Error = Infallible;
+
+    fn note(&self) -> RestartNote {
+        RestartNote::default()
+    }
+
+    fn keep(&self, _: &RestartNote) -> Result<(), Infallible> {
+        Ok(())
+    }
+
+    fn write_status(&self, _: &str, _: &Layout) -> Result<(), Infallible> {
+        Ok(())
+    }
+
+    async fn stop(&self) -> Result<(), Infallible> {
+        Ok(())
+    }
+
+    async fn start(&self) -> Result<(), Infallible> {
+        Ok(())
     }
 }

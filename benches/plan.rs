@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 use geo_agent::model::cluster::{ClusterView, Member, Replication, Role, State};
 use geo_agent::model::ids::{Address, MemberName, SlotIndex};
 use geo_agent::model::inputs::Inputs;
-use geo_agent::model::policy::{Policy, RestartMode};
+use geo_agent::model::policy::Policy;
 use geo_agent::model::pool::{NodeRole, NodeStatus, PoolNode, PoolVersion, PoolView};
 use geo_agent::model::reach::{Answer, Reachability};
+use geo_agent::model::restart::RestartPolicy;
 use geo_agent::model::slots::{SlotEntry, SlotTable};
 use geo_agent::plan::{check, plan, questions};
 
@@ -88,13 +89,14 @@ fn inputs(leader: usize) -> Inputs {
                 .collect(),
         }),
         reach: Reachability((0..SLOTS).map(|n| (address(n), answer(n))).collect()),
+        restarts: Default::default(),
         policy: Arc::new(Policy {
             slots: 128,
             location: Some("eu".to_owned()),
             location_tag: "location".to_owned(),
             local_backends: BTreeMap::new(),
             sql_probe: true,
-            restart: RestartMode::Never,
+            restart: RestartPolicy::default(),
         }),
     }
 }

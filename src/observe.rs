@@ -82,7 +82,8 @@ impl<P: Pool, C: ConfFile, R: Prober, H: Health> Observer<P, C, R, H> {
         let (file, file_edited) = self.file().await;
         let pool = self.pool().await;
         let reach = Reachability::default();
-        let mut inputs = Inputs { cluster, pool, file, file_edited, reach, policy };
+        let restarts = self.health.restarts();
+        let mut inputs = Inputs { cluster, pool, file, file_edited, reach, policy, restarts };
         *self.last.borrow_mut() = Some((Instant::now(), inputs.clone()));
         if questions == Questions::All || !questions::promote_is_due(&inputs) {
             let servers = questions::servers_to_ask(&inputs);

@@ -15,14 +15,15 @@ use crate::backoff::Retry;
 use crate::model::cluster::ClusterView;
 use crate::model::ids::{Address, MemberName};
 use crate::model::inputs::{Inputs, Seen};
-use crate::model::plan::Plan;
+use crate::model::plan::{Disruption, Plan};
 use crate::model::policy::Policy;
 use crate::model::reach::Answer;
 use crate::observe::{Observer, Questions, chain};
 use crate::patroni;
 use crate::plan::{check, plan, questions};
+use crate::restart::Restart;
 use crate::retry::{Outcome, next_look};
-use crate::seams::{ConfFile, Health, Pool, Prober};
+use crate::seams::{ConfFile, Health, Keeper, Pool, Prober};
 
 /// How often a leader that is about to become writable is asked, at first. Each question is one SQL
 /// login; a longer pause is added to the write gap when the change is to a detached leader.
@@ -41,8 +42,9 @@ pub struct Round {
 }
 
 /// The loop and what it works with.
-pub struct Reconciler<P, C, R, H> {
+pub struct Reconciler<P, C, R, H, K> {
     pub observer: Observer<P, C, R, H>,
+    pub keeper: K,
     pub policy: Arc<Policy>,
     pub cluster: ClusterNews,
 }
@@ -64,7 +66,7 @@ struct Awaited {
     since: Instant,
 }
 
-impl<P: Pool, C: ConfFile, R: Prober, H: Health> Reconciler<P, C, R, H> {
+impl<P: Pool, C: ConfFile, R: Prober, H: Health, K: Keeper> Reconciler<P, C, R, H, K> {
     /// Runs until it is dropped, or until whoever follows the cluster is gone: what was known last
     /// would be believed for ever. `report` is told of every round.
     pub async fn run(self, mut report: impl FnMut(&Round)) {
@@ -99,6 +101,8 @@ impl<P: Pool, C: ConfFile, R: Prober, H: Health> Reconciler<P, C, R, H> {
 
     /// One look and what follows from it.
     async fn round(&self, cluster: Seen<Arc<ClusterView>>) -> (Round, Outcome, Option<Address>) {
+        // A restart is broken off by news from etcd, too; until it is over nothing else counts.
+        let resumed = self.resume().await.err();
         let policy = self.policy.clone();
         let inputs = self.observer.inputs(cluster, policy, Questions::UrgentFirst).await;
         let plan = plan(&inputs);
@@ -110,7 +114,7 @@ impl<P: Pool, C: ConfFile, R: Prober, H: Health> Reconciler<P, C, R, H> {
         }
         if plan.steps.is_empty() {
             let outcome = if inputs.pool.is_ok() { Outcome::Settled } else { Outcome::Away };
-            return (Round { plan, failure: None }, outcome, leader_awaited(&inputs));
+            return (Round { plan, failure: resumed }, outcome, leader_awaited(&inputs));
         }
         match self.carry_out(&plan).await {
             Ok(dropped) => (Round { plan, failure: dropped }, Outcome::Acted, None),
@@ -121,16 +125,29 @@ impl<P: Pool, C: ConfFile, R: Prober, H: Health> Reconciler<P, C, R, H> {
         }
     }
 
+    /// Finishes or undoes a restart that was broken off.
+    async fn resume(&self) -> Result<(), String> {
+        let Observer { pool, file, .. } = &self.observer;
+        let done = Restart { pool, file, keeper: &self.keeper }.resume().await;
+        done.inspect_err(|error| error!("{error}")).map_err(|error| chain(&error))
+    }
+
     /// Applies a plan as long as its leader leads: after that the rest of it is worth nothing, and
     /// dropped, with the reason.
     async fn carry_out(&self, plan: &Plan) -> Result<Option<String>, String> {
+        let news = async {
+            match plan.disruption() {
+                Disruption::Restart => std::future::pending().await, // half of it is no pgpool
+                _ => no_longer_leads(self.cluster.clone(), plan.leader.as_ref()).await,
+            }
+        };
         tokio::select! {
             biased; // the leader may have changed while servers were asked
-            why = no_longer_leads(self.cluster.clone(), plan.leader.as_ref()) => {
+            why = news => {
                 info!("{why}: the rest of this plan is dropped");
                 Ok(Some(why))
             }
-            done = apply(&self.observer.pool, &self.observer.file, plan) => {
+            done = apply(&self.observer.pool, &self.observer.file, &self.keeper, plan) => {
                 done.map(|()| None).map_err(|surprise| chain(&surprise))
             }
         }

@@ -11,6 +11,8 @@
 //! | `file 0:eu-1=1 1:eu-2=1`, `file as pool`, `file lost`, `file edited` | the slot table and its weights |
 //! | `reach eu-1=writable eu-2=hung`, `reach well`, `reach nobody` | how servers answer if asked |
 //! | `sessions 12 0:3 1:9`, `watchdog standby`, `watchdog leader` | more of pgpool |
+//! | `restart command 02:00-04:00 max=2 below=10`, `minute 180`, `restarts 1`, `failed why` | restarts: policy, time, past |
+//! | `damage pid file is gone`, `damage new …` | pgpool is broken, for long or only now |
 //! | `plan`, `apply 2`, `apply all` | decide; carry out, as a crash would stop it, or in full |
 
 mod support;
@@ -21,8 +23,10 @@ use std::path::Path;
 
 use geo_agent::model::cluster::{Role, State};
 use geo_agent::model::ids::{Address, MemberName, SlotIndex};
+use geo_agent::model::plan::{Act, Step};
 use geo_agent::model::pool::{NodeStatus, PoolVersion, Sessions, Watchdog};
 use geo_agent::model::reach::Answer;
+use geo_agent::model::restart::{DaySpan, Failed, RestartMode, RestartPolicy};
 use geo_agent::model::slots::{SlotEntry, SlotTable};
 use geo_agent::plan::check;
 
@@ -102,6 +106,14 @@ impl Play {
             "reach" => self.reach(&rest),
             "sessions" => self.world.pool.sessions = Some(sessions(&rest)),
             "watchdog" => self.world.pool.watchdog = Some(watchdog(rest[0])),
+            "restart" => self.world.policy.restart = restart_policy(&rest),
+            "minute" => self.world.restarts.minute = rest[0].parse().expect("a minute"),
+            "restarts" => self.world.restarts.last_hour = rest[0].parse().expect("a number"),
+            "failed" => self.restart_failed(&rest),
+            "damage" => {
+                self.world.restarts.damage_lasts = rest.first() != Some(&"new");
+                self.world.damage = vec![rest.join(" ")];
+            }
             "plan" => self.plan(),
             "apply" => self.apply(rest[0]),
             other => panic!("no such command: {other}"),
@@ -131,6 +143,16 @@ impl Play {
                 let _ = writeln!(self.out, "  TROUBLE {}: {trouble}", line_of_step(step));
             }
         }
+    }
+
+    /// The restart that would be planned now has been tried.
+    fn restart_failed(&mut self, words: &[&str]) {
+        let plan = self.world.plan();
+        let Some(Step { act: Act::Restart(layout), .. }) = plan.steps.first() else {
+            panic!("no restart is planned: {}", print(&plan))
+        };
+        let with = layout.table.clone();
+        self.world.restarts.failed = Some(Failed { with, why: words.join(" ") });
     }
 
     fn weights(&mut self, pairs: &[&str]) {
@@ -328,6 +350,31 @@ fn version(name: &str) -> PoolVersion {
         "4.6" => PoolVersion::V46,
         other => panic!("no such version: {other}"),
     }
+}
+
+fn restart_policy(words: &[&str]) -> RestartPolicy {
+    let mode = match words[0] {
+        "never" => RestartMode::Never,
+        "command" => RestartMode::Command,
+        other => panic!("no such mode: {other}"),
+    };
+    let mut policy = RestartPolicy { mode, max_per_hour: 2, ..RestartPolicy::default() };
+    let minute = |text| {
+        let (hour, minute) = pair(text, ':');
+        let number = |t: &str| t.parse::<u16>().expect("a time");
+        number(hour) * 60 + number(minute)
+    };
+    for word in &words[1..] {
+        match word.split_once(['=', '-']) {
+            Some(("max", n)) => policy.max_per_hour = n.parse().expect("a number"),
+            Some(("below", n)) => policy.when_sessions_below = n.parse().ok(),
+            Some((from, to)) => {
+                policy.window.push(DaySpan { from: minute(from), to: minute(to) });
+            }
+            None => panic!("no such limit: {word}"),
+        }
+    }
+    policy
 }
 
 fn sessions(words: &[&str]) -> Sessions {

@@ -18,6 +18,7 @@ use crate::host::state::{AgentState, HeldSince, LastChange, StateFile};
 use crate::observe::chain;
 use crate::patroni::follow::Follower;
 use crate::reconcile::{ClusterNews, Reconciler, Round};
+use crate::restart::{self, Restart};
 
 use super::{load, world};
 
@@ -34,11 +35,15 @@ pub async fn run(path: &Path) -> anyhow::Result<u8> {
     info!(version = env!("CARGO_PKG_VERSION"), config = %path.display(), "geo-agent starts");
     loop {
         match follow(&config, &mut journal, &mut signals).await? {
-            Wish::Stop => break,
+            Wish::Stop => {
+                finish_restart(&config).await;
+                break;
+            }
             Wish::Reload => {
                 if let Some((new, its_lock)) = reload(path, &config) {
                     lock = its_lock.unwrap_or(lock);
                     config = new;
+                    restart::forget_failure(&world::hands(&config)?.1)?;
                 }
             }
         }
@@ -46,6 +51,19 @@ pub async fn run(path: &Path) -> anyhow::Result<u8> {
     drop(lock);
     info!("geo-agent ends; pgpool stays as it is");
     Ok(0)
+}
+
+/// A restart of pgpool that a signal broke off is brought to its end: pgpool may be down.
+async fn finish_restart(config: &Config) {
+    let finished = async {
+        let (observer, keeper) = world::hands(config)?;
+        let (pool, file) = (&observer.pool, &observer.file);
+        Restart { pool, file, keeper: &keeper }.resume().await?;
+        anyhow::Ok(())
+    };
+    if let Err(why) = finished.await {
+        error!("{why:#}");
+    }
 }
 
 enum Wish {
@@ -59,14 +77,14 @@ async fn follow(
     journal: &mut Journal,
     signals: &mut Signals,
 ) -> anyhow::Result<Wish> {
-    let observer = world::observer(config)?;
+    let (observer, keeper) = world::hands(config)?;
     journal.writes_to(&config.pgpool.config_path);
     let (follower, mut cluster) = Follower::new(&config.etcd);
     let follower = AbortOnDrop(tokio::spawn(follower.run()));
     let work = async {
         first_view(&mut cluster).await;
         let policy = Arc::new(config.policy.clone());
-        Reconciler { observer, policy, cluster }.run(|round| journal.note(round)).await;
+        Reconciler { observer, keeper, policy, cluster }.run(|round| journal.note(round)).await;
     };
     let wish = tokio::select! {
         () = work => anyhow::bail!("nobody follows etcd any more: start geo-agent again"),

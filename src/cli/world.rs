@@ -1,41 +1,43 @@
 //! The real things behind the seams, and one look at all of them.
 
-use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use anyhow::Context;
 
 use crate::config::settings::{Config, Pcp, Restart};
 use crate::host::conf_file::ConfFileOnDisk;
-use crate::host::damage;
+use crate::keeper::host::{PoolKeeper, PoolOnThisHost};
+use crate::keeper::notebook::Notebook;
 use crate::model::inputs::Inputs;
 use crate::model::policy::Policy;
 use crate::observe::{Observer, Questions, chain};
 use crate::patroni::read::read_once;
 use crate::pcp::client::{DEADLINE, PcpClient};
 use crate::probe::SqlProber;
-use crate::seams::Health;
 
 pub type RealObserver = Observer<PcpClient, ConfFileOnDisk, SqlProber, PoolOnThisHost>;
 
-/// pgpool's files, looked for on this host.
-pub struct PoolOnThisHost {
-    pcp_host: String,
-}
-
-impl Health for PoolOnThisHost {
-    fn damage(&self, settings: &BTreeMap<String, String>) -> Vec<String> {
-        damage::damage(settings, &self.pcp_host)
-    }
-}
-
-/// What observes and acts on the pgpool of this configuration.
-pub fn observer(config: &Config) -> anyhow::Result<RealObserver> {
+/// What observes and acts on the pgpool of this configuration, and who restarts it.
+pub fn hands(config: &Config) -> anyhow::Result<(RealObserver, PoolKeeper)> {
     let pcp = pcp(config)?;
     let client = PcpClient::new(pcp, DEADLINE);
     let file = ConfFileOnDisk::new(&config.pgpool.config_path, config.policy.slots);
     let prober = SqlProber::new(config.probe.as_ref()).context("probe.sslmode cannot be set up")?;
-    Ok(Observer::new(client, file, prober, PoolOnThisHost { pcp_host: pcp.host.clone() }))
+    let notebook = Rc::new(Notebook::open(&config.pgpool.config_path)?);
+    let health = PoolOnThisHost::new(&pcp.host, notebook.clone());
+    let restart = config.pgpool.restart.clone();
+    let keeper = PoolKeeper { restart, pcp: PcpClient::new(pcp, DEADLINE), notebook };
+    let observer = Observer::new(client, file, prober, health);
+    Ok(match config.policy.restart.when_sessions_below {
+        Some(_) => (observer.counting_sessions(), keeper),
+        None => (observer, keeper),
+    })
+}
+
+/// What observes the pgpool of this configuration.
+pub fn observer(config: &Config) -> anyhow::Result<RealObserver> {
+    Ok(hands(config)?.0)
 }
 
 /// How to speak to pgpool.

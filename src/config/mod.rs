@@ -9,6 +9,7 @@ mod locality;
 mod pgpool;
 mod probe;
 mod problem;
+mod restart;
 mod secret;
 mod section;
 pub mod settings;
@@ -19,7 +20,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use crate::model::policy::{Policy, RestartMode};
+use crate::model::policy::Policy;
 use crate::yaml;
 use problem::Reading;
 pub use problem::{ConfigError, Problem};
@@ -82,7 +83,7 @@ fn check(top: &Section) -> Option<Config> {
     let locality = locality::check(top);
     let pgpool = pgpool::check(&top.section("pgpool"));
     let probe = probe::check(&top.section("probe"));
-    let (pgpool, slots) = pgpool?;
+    let (pgpool, slots, restart) = pgpool?;
     if matches!(pgpool.restart, Restart::Supervise(_)) && pgpool.pcp.is_none() {
         etcd::warn_of_other_namespace(&etcd_section);
     }
@@ -92,11 +93,7 @@ fn check(top: &Section) -> Option<Config> {
         location_tag: locality.tag,
         local_backends: locality.local_backends,
         sql_probe: probe.is_some(),
-        restart: match &pgpool.restart {
-            Restart::Never => RestartMode::Never,
-            Restart::Command(_) => RestartMode::Command,
-            Restart::Supervise(_) => RestartMode::Supervise,
-        },
+        restart,
     };
     Some(Config { etcd: etcd?, pgpool, probe, policy })
 }

@@ -6,6 +6,7 @@ use super::cluster::ClusterView;
 use super::policy::Policy;
 use super::pool::PoolView;
 use super::reach::Reachability;
+use super::restart::Restarts;
 use super::slots::SlotTable;
 
 /// A witness's word, or why there is none. "No word" never means "down".
@@ -22,4 +23,6 @@ pub struct Inputs {
     pub file_edited: bool,
     pub reach: Reachability,
     pub policy: Arc<Policy>,
+    /// The time of day, and what came of the last restarts.
+    pub restarts: Restarts,
 }

@@ -11,4 +11,5 @@ pub mod plan;
 pub mod policy;
 pub mod pool;
 pub mod reach;
+pub mod restart;
 pub mod slots;

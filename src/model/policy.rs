@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::cluster::Member;
+use super::restart::RestartPolicy;
 
 /// Everything the planner needs to know from the configuration.
 #[derive(Debug, Clone, PartialEq)]
@@ -17,15 +18,8 @@ pub struct Policy {
     pub local_backends: BTreeMap<String, f64>,
     /// A probe user is configured, so SQL can say who is writable.
     pub sql_probe: bool,
-    /// How pgpool may be restarted.
-    pub restart: RestartMode,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RestartMode {
-    Never,
-    Command,
-    Supervise,
+    /// How pgpool may be restarted, and when.
+    pub restart: RestartPolicy,
 }
 
 impl Policy {

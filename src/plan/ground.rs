@@ -8,9 +8,11 @@ use crate::model::plan::Hold;
 use crate::model::policy::Policy;
 use crate::model::pool::PoolView;
 use crate::model::reach::{Answer, Reachability};
+use crate::model::restart::{RestartMode, Restarts};
 use crate::model::slots::SlotTable;
 
 /// The views of a moment in which acting is allowed.
+#[derive(Clone)]
 pub struct Ground<'a> {
     pub cluster: &'a ClusterView,
     pub pool: &'a PoolView,
@@ -20,6 +22,7 @@ pub struct Ground<'a> {
     pub file_edited: bool,
     pub reach: &'a Reachability,
     pub policy: &'a Policy,
+    pub restarts: &'a Restarts,
     /// The member that holds the leader key; its address is known.
     pub leader: &'a Member,
     pub leader_at: &'a Address,
@@ -50,6 +53,7 @@ impl<'a> Ground<'a> {
             file_edited: inputs.file_edited,
             reach: &inputs.reach,
             policy: &inputs.policy,
+            restarts: &inputs.restarts,
             leader,
             leader_at,
         })
@@ -83,9 +87,16 @@ impl<'a> Ground<'a> {
         Some(file.entries.get(&slot).map_or(0.0, |e| e.weight))
     }
 
-    /// pgpool itself is broken: said in every plan, though work goes on over TCP.
-    pub fn damage_holds(&self) -> impl Iterator<Item = Hold> {
-        self.pool.damage.iter().map(|what| hold(what.clone()))
+    /// pgpool itself is broken, and why it is not restarted: work goes on over TCP.
+    pub fn damage_holds(&self, why_not: &str) -> Vec<Hold> {
+        let never = self.policy.restart.mode == RestartMode::Never;
+        let say = |what: &String| match never {
+            true => {
+                hold(format!("{what}: restart pgpool when convenient (see README, damaged pgpool)"))
+            }
+            false => hold(format!("{what}: {why_not}")),
+        };
+        self.pool.damage.iter().map(say).collect()
     }
 
     /// The file cannot be used: slots and weights stay as they are.

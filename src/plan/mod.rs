@@ -7,10 +7,13 @@
 pub mod assign;
 pub mod attach;
 pub mod check;
+pub mod check_restart;
+pub mod compact;
 pub mod describe;
 pub mod detach;
 pub mod ground;
 pub mod questions;
+pub mod restart;
 pub mod sequence;
 pub mod stand_in;
 pub mod weights;
@@ -38,16 +41,17 @@ pub fn plan(inputs: &Inputs) -> Plan {
 
     let rows = rows(&ground, &assignment, &sequence);
     let (steps, mut holds) = sequence.into_parts();
-    holds.splice(0..0, assignment.holds);
+    holds.splice(0..0, assignment.holds.iter().cloned());
     holds.extend(ground.file_hold());
-    holds.extend(ground.damage_holds());
-    Plan {
+    let mut plan = Plan {
         revision: Some(ground.cluster.revision),
         leader: ground.cluster.leader.clone(),
         steps,
         holds,
         slots: rows,
-    }
+    };
+    restart::add_to(&mut plan, &ground, &assignment, &wishes);
+    plan
 }
 
 /// Nothing may be done: the slots are shown as they are.

@@ -10,7 +10,7 @@ use super::assign::Assignment;
 use super::ground::Ground;
 use super::sequence::Sequence;
 use super::wish::{Want, Wishes};
-use super::{assign, wish};
+use super::{assign, restart, wish};
 
 /// Every server that pgpool would log in to, if something should be attached: the attached ones,
 /// the ones to attach, and the leader. Empty when nothing is, or may be, attached.
@@ -19,7 +19,8 @@ pub fn servers_to_ask(inputs: &Inputs) -> BTreeSet<Address> {
     let assignment = assign::members_to_slots(&ground);
     let wishes = wish::of_each_slot(&ground, &assignment);
     let standby = ground.cluster.standby_cluster;
-    if !ground.may_command() || (assignment.leader.is_none() && !standby) {
+    let restart = restart::is_wanted(&ground, &assignment, &wishes);
+    if !restart && (!ground.may_command() || (assignment.leader.is_none() && !standby)) {
         return BTreeSet::new();
     }
     // A promote that is due leaves nobody but the leader attached.
@@ -34,13 +35,16 @@ pub fn servers_to_ask(inputs: &Inputs) -> BTreeSet<Address> {
     // Without a primary pgpool searches at a detach as well.
     let unwanted = |s: &SlotIndex| attached(s) && matches!(wishes.want(*s), Want::Detached(_));
     let detach = standby && entries.keys().any(wanted) && entries.keys().any(unwanted);
-    if !attach && !detach {
+    if !attach && !detach && !restart {
         return BTreeSet::new();
     }
     let concerned = entries.iter().filter(|(s, _)| wanted(s) || attached(s));
     let address = |s| assignment.address(s).cloned();
     let mut ask: BTreeSet<Address> = concerned.filter_map(|(s, _)| address(*s)).collect();
     ask.insert(ground.leader_at.clone());
+    if restart {
+        ask.extend(assignment.homeless.iter().filter_map(|m| m.address.clone().ok()));
+    }
     ask
 }
 

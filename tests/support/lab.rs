@@ -17,13 +17,14 @@ use geo_agent::model::slots::SlotTable;
 use geo_agent::observe::Observer;
 use geo_agent::patroni::Seen;
 use geo_agent::reconcile::{Reconciler, Round};
-use geo_agent::seams::{Ask, ConfFile, Health, Pool, PoolRequest, Prober};
+use geo_agent::seams::{Ask, ConfFile, Pool, PoolRequest, Prober};
 
 use super::fake_pool::FakePool;
+use super::lab_keeper::{LabHealth, LabKeeper, Restarting};
 use super::refusal::Refusal;
 use super::world::World;
 
-pub type Loop = Reconciler<LabPool, LabFile, LabProber, Whole>;
+pub type Loop = Reconciler<LabPool, LabFile, LabProber, LabHealth, LabKeeper>;
 
 /// One agent's surroundings.
 #[derive(Clone)]
@@ -38,6 +39,8 @@ pub struct State {
     /// What the file holds, whatever pgpool makes of it.
     pub file: SlotTable,
     pub edited: bool,
+    pub damage: Vec<String>,
+    pub restarting: Restarting,
     /// How each server answers; nobody serves elsewhere.
     pub truth: BTreeMap<Address, Answer>,
     /// pgpool does not answer.
@@ -77,6 +80,8 @@ impl Lab {
             pool,
             file,
             edited: false,
+            damage: Vec::new(),
+            restarting: Restarting::default(),
             truth: world.truth.clone(),
             away: false,
             refusals: 0,
@@ -130,8 +135,10 @@ impl Lab {
     /// The loop as the daemon runs it.
     pub fn agent(&self) -> Loop {
         let prober = LabProber { lab: self.clone() };
+        let health = LabHealth { lab: self.clone() };
         Reconciler {
-            observer: Observer::new(self.pool(), self.file(), prober, Whole),
+            observer: Observer::new(self.pool(), self.file(), prober, health),
+            keeper: LabKeeper { lab: self.clone() },
             policy: self.policy.clone(),
             cluster: self.word.subscribe(),
         }
@@ -175,6 +182,7 @@ impl State {
         let known: Vec<_> = known.iter().map(|(h, p, w)| (h.as_str(), *p, *w)).collect();
         let mut pool = FakePool::new(&known).version(self.pool.version);
         pool.delay = self.pool.delay;
+        pool.settings = self.pool.settings.clone();
         for slot in 0..pool.slots.len() {
             pool.set_status(slot, if up(slot) { 1 } else { 3 });
         }
@@ -267,6 +275,9 @@ impl ConfFile for LabFile {
     }
 
     async fn write(&self, table: &SlotTable) -> Result<(), Refusal> {
+        if !self.lab.state().restarting.may_act() {
+            std::future::pending::<()>().await;
+        }
         let mut state = self.lab.state();
         (state.file, state.edited) = (table.clone(), false);
         state.writes += 1;
@@ -293,14 +304,5 @@ impl Prober for LabProber {
             sleep(Duration::from_secs(1)).await;
         }
         Reachability(answers)
-    }
-}
-
-/// pgpool's files are all there.
-pub struct Whole;
-
-impl Health for Whole {
-    fn damage(&self, _: &BTreeMap<String, String>) -> Vec<String> {
-        Vec::new()
     }
 }

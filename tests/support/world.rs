@@ -9,11 +9,12 @@ use geo_agent::model::cluster::{ClusterView, Member, Replication, Role, State};
 use geo_agent::model::ids::{Address, MemberName, SlotIndex};
 use geo_agent::model::inputs::{Inputs, Seen};
 use geo_agent::model::plan::{Act, Disruption, Plan, Step};
-use geo_agent::model::policy::{Policy, RestartMode};
+use geo_agent::model::policy::Policy;
 use geo_agent::model::pool::{
     NodeRole, NodeStatus, PoolNode, PoolVersion, PoolView, Sessions, Watchdog,
 };
 use geo_agent::model::reach::{Answer, Reachability};
+use geo_agent::model::restart::{Layout, RestartPolicy, Restarts};
 use geo_agent::model::slots::{SlotEntry, SlotTable};
 use geo_agent::plan::{plan, questions};
 
@@ -37,6 +38,8 @@ pub struct World {
     pub pool: Pgpool,
     pub file: Seen<SlotTable>,
     pub file_edited: bool,
+    pub damage: Vec<String>,
+    pub restarts: Restarts,
     pub policy: Policy,
     /// How each server would answer, whether or not it is asked.
     pub truth: BTreeMap<Address, Answer>,
@@ -110,13 +113,15 @@ pub fn world() -> World {
         },
         file: Ok(SlotTable::default()),
         file_edited: false,
+        damage: Vec::new(),
+        restarts: Restarts::default(),
         policy: Policy {
             slots: 8,
             location: Some("eu".to_owned()),
             location_tag: "location".to_owned(),
             local_backends: BTreeMap::new(),
             sql_probe: true,
-            restart: RestartMode::Never,
+            restart: RestartPolicy::default(),
         },
         truth: BTreeMap::new(),
         asking: Asking::AsNeeded,
@@ -254,7 +259,11 @@ impl World {
             file_edited: self.file_edited,
             reach: Reachability::default(),
             policy: Arc::new(self.policy.clone()),
+            restarts: self.restarts.clone(),
         };
+        if let Ok(pool) = &mut inputs.pool {
+            pool.damage.clone_from(&self.damage);
+        }
         let asked: BTreeSet<Address> = match self.asking {
             Asking::Never => BTreeSet::new(),
             Asking::AsNeeded => questions::servers_to_ask(&inputs),
@@ -293,12 +302,28 @@ impl World {
             Act::Attach(slot) => self.attach(*slot, &mut effect),
             Act::Detach(slot) => self.detach(*slot, &mut effect),
             Act::Promote(slot) => self.promote(*slot, &mut effect),
+            Act::Restart(layout) => self.restart(layout, &mut effect),
         }
         let all_down = self.pool.attached().is_empty();
         if had_reads && !self.pool.has_reads() && !all_down && self.file.is_ok() {
             effect.trouble.push("every attached slot has weight 0".to_owned());
         }
         effect
+    }
+
+    /// pgpool comes up with the table, and the states that its status file was given.
+    fn restart(&mut self, layout: &Layout, effect: &mut Effect) {
+        effect.ended = Disruption::Restart;
+        let node = |(slot, e): (&SlotIndex, &SlotEntry)| {
+            let up = layout.attached.contains(slot);
+            let status = if up { NodeStatus::Up } else { NodeStatus::Down };
+            (*slot, Node { host: e.host.clone(), port: e.port, status, weight: e.weight })
+        };
+        self.pool.nodes = layout.table.entries.iter().map(node).collect();
+        self.file = Ok(layout.table.clone());
+        self.file_edited = false;
+        self.damage.clear();
+        self.search(effect);
     }
 
     fn attach(&mut self, slot: SlotIndex, effect: &mut Effect) {

@@ -1,0 +1,102 @@
+//! The real [`Keeper`], and pgpool's files on this host.
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::rc::Rc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::time::Instant;
+use tracing::warn;
+
+use super::error::KeeperError;
+use super::notebook::Notebook;
+use super::{command, ending, status_file};
+use crate::config::settings::Restart;
+use crate::host::damage;
+use crate::model::restart::{Layout, RestartNote, Restarts};
+use crate::pcp::client::PcpClient;
+use crate::seams::{Health, Keeper};
+
+/// Somebody who stops pgpool takes its files away too, a moment before it is gone.
+const DAMAGE_LASTS: Duration = Duration::from_secs(10);
+const HOUR: u64 = 3600;
+
+/// pgpool, as the configuration says that it is ended and started.
+pub struct PoolKeeper {
+    pub restart: Restart,
+    pub pcp: PcpClient,
+    pub notebook: Rc<Notebook>,
+}
+
+impl Keeper for PoolKeeper {
+    type Error = KeeperError;
+
+    fn note(&self) -> RestartNote {
+        self.notebook.note()
+    }
+
+    fn keep(&self, note: &RestartNote) -> Result<(), KeeperError> {
+        self.notebook.keep(note)
+    }
+
+    fn write_status(&self, path: &str, layout: &Layout) -> Result<(), KeeperError> {
+        status_file::write(Path::new(path), layout).map_err(KeeperError::File)
+    }
+
+    async fn stop(&self) -> Result<(), KeeperError> {
+        let ended = ending::end_over_pcp(&self.pcp).await;
+        match &self.restart {
+            // A damaged pgpool may not take it; the command ends it as well.
+            Restart::Command(_) => {
+                if let Err(error) = ended {
+                    warn!("{error}: the restart command has to end it");
+                }
+                Ok(())
+            }
+            _ => ended,
+        }
+    }
+
+    async fn start(&self) -> Result<(), KeeperError> {
+        match &self.restart {
+            Restart::Command(words) => command::run(words).await,
+            // Somebody else starts it.
+            Restart::PcpShutdown | Restart::Never | Restart::Supervise(_) => Ok(()),
+        }
+    }
+}
+
+/// pgpool's files, looked for on this host, and the notes on its restarts.
+pub struct PoolOnThisHost {
+    pcp_host: String,
+    notebook: Rc<Notebook>,
+    damaged_since: Cell<Option<Instant>>,
+}
+
+impl PoolOnThisHost {
+    pub fn new(pcp_host: &str, notebook: Rc<Notebook>) -> Self {
+        PoolOnThisHost { pcp_host: pcp_host.to_owned(), notebook, damaged_since: Cell::default() }
+    }
+}
+
+impl Health for PoolOnThisHost {
+    fn damage(&self, settings: &BTreeMap<String, String>) -> Vec<String> {
+        let damage = damage::damage(settings, &self.pcp_host);
+        let since = self.damaged_since.get().unwrap_or_else(Instant::now);
+        self.damaged_since.set((!damage.is_empty()).then_some(since));
+        damage
+    }
+
+    fn restarts(&self) -> Restarts {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let note = self.notebook.note();
+        let recent = note.began.iter().filter(|then| **then + HOUR > now).count();
+        Restarts {
+            minute: u16::try_from(now % 86_400 / 60).unwrap_or_default(),
+            last_hour: u32::try_from(recent).unwrap_or(u32::MAX),
+            damage_lasts: self.damaged_since.get().is_some_and(|s| s.elapsed() >= DAMAGE_LASTS),
+            failed: note.failed,
+        }
+    }
+}
