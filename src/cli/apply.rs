@@ -12,7 +12,7 @@ use super::{FAILED, text, world};
 
 pub async fn apply(config: &Config) -> anyhow::Result<u8> {
     let _lock = Lock::take(&config.pgpool.config_path, "apply")?;
-    let (observer, keeper) = world::hands(config)?;
+    let (observer, keeper) = world::hands(config, None)?;
     let observer = observer.counting_sessions();
     let (pool, file) = (&observer.pool, &observer.file);
     Restart { pool, file, keeper: &keeper }.resume().await?;

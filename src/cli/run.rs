@@ -1,64 +1,84 @@
 //! `geo-agent run`: the daemon. Starts the follower and the loop, and starts them anew when SIGHUP
-//! brings another configuration.
+//! brings another configuration. In supervise mode it owns pgpool as well.
 
 use std::path::Path;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::timeout;
 use tracing::{error, info, warn};
 
-use crate::config::settings::Config;
+use crate::config::settings::{Config, Restart};
 use crate::config::{self, Loaded};
 use crate::holding::Holding;
 use crate::host::lock::Lock;
 use crate::host::state::{AgentState, HeldSince, LastChange, StateFile};
+use crate::keeper::owner::{Owner, claim_file};
 use crate::observe::chain;
 use crate::patroni::follow::Follower;
 use crate::reconcile::{ClusterNews, Reconciler, Round};
-use crate::restart::{self, Restart};
+use crate::restart::{Restart as RestartOf, forget_failure};
 
 use super::{load, world};
 
 /// How long the first look waits for etcd, so that a start does not begin with a hold.
 const FIRST_VIEW: Duration = Duration::from_secs(2);
 
-/// Ends with SIGTERM or SIGINT, leaving pgpool as it is.
+/// Ends with SIGTERM or SIGINT, leaving pgpool as it is, unless it is the agent's own.
 pub async fn run(path: &Path) -> anyhow::Result<u8> {
     let mut signals = Signals::new()?;
     let mut config = load(path)?;
-    world::observer(&config)?; // says what is wrong with the settings before anything is locked
+    match &config.pgpool.restart {
+        Restart::Supervise(_) => claim_file(&config.pgpool.config_path)?,
+        _ => drop(world::observer(&config)?), // says what is wrong before anything is locked
+    }
     let mut journal = Journal::default();
     let mut lock = Lock::take(&config.pgpool.config_path, "run")?;
+    let owner = own(&config).await?;
     info!(version = env!("CARGO_PKG_VERSION"), config = %path.display(), "geo-agent starts");
     loop {
-        match follow(&config, &mut journal, &mut signals).await? {
-            Wish::Stop => {
-                finish_restart(&config).await;
-                break;
-            }
+        match follow(&config, owner.clone(), &mut journal, &mut signals).await? {
+            Wish::Stop => break,
             Wish::Reload => {
-                if let Some((new, its_lock)) = reload(path, &config) {
+                if let Some((new, its_lock)) = reload(path, &config, owner.as_deref()) {
                     lock = its_lock.unwrap_or(lock);
                     config = new;
-                    restart::forget_failure(&world::hands(&config)?.1)?;
+                    forget_failure(&world::hands(&config, None)?.1)?;
                 }
             }
         }
     }
+    match owner {
+        Some(owner) => {
+            owner.end().await;
+            info!("geo-agent ends, and its pgpool with it");
+        }
+        None => {
+            finish_restart(&config).await;
+            info!("geo-agent ends; pgpool stays as it is");
+        }
+    }
     drop(lock);
-    info!("geo-agent ends; pgpool stays as it is");
     Ok(0)
+}
+
+/// In supervise mode: pgpool is started, or found running.
+async fn own(config: &Config) -> anyhow::Result<Option<Rc<Owner>>> {
+    match &config.pgpool.restart {
+        Restart::Supervise(supervise) => Ok(Some(Rc::new(Owner::begin(config, supervise).await?))),
+        _ => Ok(None),
+    }
 }
 
 /// A restart of pgpool that a signal broke off is brought to its end: pgpool may be down.
 async fn finish_restart(config: &Config) {
     let finished = async {
-        let (observer, keeper) = world::hands(config)?;
+        let (observer, keeper) = world::hands(config, None)?;
         let (pool, file) = (&observer.pool, &observer.file);
-        Restart { pool, file, keeper: &keeper }.resume().await?;
+        RestartOf { pool, file, keeper: &keeper }.resume().await?;
         anyhow::Ok(())
     };
     if let Err(why) = finished.await {
@@ -74,10 +94,11 @@ enum Wish {
 /// Works with one configuration until a signal comes.
 async fn follow(
     config: &Config,
+    owner: Option<Rc<Owner>>,
     journal: &mut Journal,
     signals: &mut Signals,
 ) -> anyhow::Result<Wish> {
-    let (observer, keeper) = world::hands(config)?;
+    let (observer, keeper) = world::hands(config, owner.clone())?;
     journal.writes_to(&config.pgpool.config_path);
     let (follower, mut cluster) = Follower::new(&config.etcd);
     let follower = AbortOnDrop(tokio::spawn(follower.run()));
@@ -88,10 +109,19 @@ async fn follow(
     };
     let wish = tokio::select! {
         () = work => anyhow::bail!("nobody follows etcd any more: start geo-agent again"),
+        () = watch(owner.as_deref()) => Wish::Stop, // it never ends
         wish = signals.next() => wish,
     };
     drop(follower);
     Ok(wish)
+}
+
+/// Sees to it that pgpool runs, where that is the agent's business.
+async fn watch(owner: Option<&Owner>) {
+    match owner {
+        Some(owner) => owner.watch().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// The follower ends with the configuration that it was started for.
@@ -111,8 +141,8 @@ async fn first_view(cluster: &mut ClusterNews) {
 
 /// The new configuration, and the lock on its pgpool if that is another one. A bad one is reported,
 /// and the old one kept.
-fn reload(path: &Path, old: &Config) -> Option<(Config, Option<Lock>)> {
-    match usable(path, old) {
+fn reload(path: &Path, old: &Config, owner: Option<&Owner>) -> Option<(Config, Option<Lock>)> {
+    match usable(path, old, owner) {
         Ok(new) => {
             info!("configuration read again");
             Some(new)
@@ -124,13 +154,24 @@ fn reload(path: &Path, old: &Config) -> Option<(Config, Option<Lock>)> {
     }
 }
 
-fn usable(path: &Path, old: &Config) -> anyhow::Result<(Config, Option<Lock>)> {
+fn usable(
+    path: &Path,
+    old: &Config,
+    owner: Option<&Owner>,
+) -> anyhow::Result<(Config, Option<Lock>)> {
     let Loaded { config, warnings } = config::load(path)?;
     for warning in warnings {
         warn!("{warning}");
     }
-    world::observer(&config)?;
     let moved = config.pgpool.config_path != old.pgpool.config_path;
+    match (&config.pgpool.restart, owner) {
+        (Restart::Supervise(new), Some(owner)) if !moved => owner.reconfigure(&config, new)?,
+        (Restart::Supervise(_), _) | (_, Some(_)) => {
+            bail!("to enter or leave supervise mode, or to move its file, start geo-agent anew")
+        }
+        _ => {}
+    }
+    world::observer(&config)?;
     let lock = moved.then(|| Lock::take(&config.pgpool.config_path, "run")).transpose()?;
     Ok((config, lock))
 }

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use anyhow::Context;
 
-use crate::config::settings::{Config, Pcp, Restart};
+use crate::config::settings::{Config, Pcp};
 use crate::host::conf_file::ConfFileOnDisk;
 use crate::keeper::host::{PoolKeeper, PoolOnThisHost};
 use crate::keeper::notebook::Notebook;
+use crate::keeper::owner::{self, Owner};
 use crate::model::inputs::Inputs;
 use crate::model::policy::Policy;
 use crate::observe::{Observer, Questions, chain};
@@ -19,15 +20,18 @@ use crate::probe::SqlProber;
 pub type RealObserver = Observer<PcpClient, ConfFileOnDisk, SqlProber, PoolOnThisHost>;
 
 /// What observes and acts on the pgpool of this configuration, and who restarts it.
-pub fn hands(config: &Config) -> anyhow::Result<(RealObserver, PoolKeeper)> {
+pub fn hands(
+    config: &Config,
+    owner: Option<Rc<Owner>>,
+) -> anyhow::Result<(RealObserver, PoolKeeper)> {
     let pcp = pcp(config)?;
-    let client = PcpClient::new(pcp, DEADLINE);
+    let client = PcpClient::new(&pcp, DEADLINE);
     let file = ConfFileOnDisk::new(&config.pgpool.config_path, config.policy.slots);
     let prober = SqlProber::new(config.probe.as_ref()).context("probe.sslmode cannot be set up")?;
     let notebook = Rc::new(Notebook::open(&config.pgpool.config_path)?);
     let health = PoolOnThisHost::new(&pcp.host, notebook.clone());
     let restart = config.pgpool.restart.clone();
-    let keeper = PoolKeeper { restart, pcp: PcpClient::new(pcp, DEADLINE), notebook };
+    let keeper = PoolKeeper { restart, owner, pcp: PcpClient::new(&pcp, DEADLINE), notebook };
     let observer = Observer::new(client, file, prober, health);
     Ok(match config.policy.restart.when_sessions_below {
         Some(_) => (observer.counting_sessions(), keeper),
@@ -37,19 +41,12 @@ pub fn hands(config: &Config) -> anyhow::Result<(RealObserver, PoolKeeper)> {
 
 /// What observes the pgpool of this configuration.
 pub fn observer(config: &Config) -> anyhow::Result<RealObserver> {
-    Ok(hands(config)?.0)
+    Ok(hands(config, None)?.0)
 }
 
 /// How to speak to pgpool.
-pub fn pcp(config: &Config) -> anyhow::Result<&Pcp> {
-    if matches!(config.pgpool.restart, Restart::Supervise(_)) {
-        anyhow::bail!(
-            "this version does not start pgpool by itself (supervise mode): let systemd or your \
-             container start pgpool, and set pgpool.config_path, pgpool.pcp and \
-             pgpool.restart.mode: never"
-        );
-    }
-    config.pgpool.pcp.as_ref().context("pgpool.pcp is missing: without it pgpool takes no commands")
+pub fn pcp(config: &Config) -> anyhow::Result<Pcp> {
+    owner::pcp(config)?.context("pgpool.pcp is missing: without it pgpool takes no commands")
 }
 
 /// Everything that a whole plan needs, read once.

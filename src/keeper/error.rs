@@ -27,6 +27,18 @@ pub enum KeeperError {
         program: String,
         source: io::Error,
     },
+    /// The private directory for PCP.
+    Access {
+        directory: PathBuf,
+        source: io::Error,
+    },
+    /// The file of a pgpool that the agent owns.
+    Own {
+        path: PathBuf,
+        source: io::Error,
+    },
+    /// It is another agent that owns it.
+    NotOwner,
     /// The program ended otherwise than well, or did not end.
     Command {
         program: String,
@@ -50,6 +62,18 @@ impl fmt::Display for KeeperError {
             KeeperError::Spawn { program, .. } => {
                 write!(f, "{} cannot be run", printable(program))
             }
+            KeeperError::Access { directory, .. } => write!(
+                f,
+                "{}, where geo-agent and its pgpool meet, cannot be used (it is made by \
+                 `geo-agent run`)",
+                directory.display()
+            ),
+            KeeperError::Own { path, .. } => {
+                write!(f, "{}, the file of geo-agent's own pgpool, cannot be used", path.display())
+            }
+            KeeperError::NotOwner => {
+                write!(f, "in supervise mode only `geo-agent run` starts and ends pgpool")
+            }
             KeeperError::Command { program, what } => {
                 write!(f, "{} {}", printable(program), printable(what))
             }
@@ -62,9 +86,12 @@ impl std::error::Error for KeeperError {
         match self {
             KeeperError::File(error) => error.source(),
             KeeperError::Pcp(error) => Some(error),
-            KeeperError::Spawn { source, .. } => Some(source),
+            KeeperError::Spawn { source, .. }
+            | KeeperError::Access { source, .. }
+            | KeeperError::Own { source, .. } => Some(source),
             KeeperError::Note { .. }
             | KeeperError::StillThere { .. }
+            | KeeperError::NotOwner
             | KeeperError::Command { .. } => None,
         }
     }

@@ -11,6 +11,7 @@ use tracing::warn;
 
 use super::error::KeeperError;
 use super::notebook::Notebook;
+use super::owner::Owner;
 use super::{command, ending, status_file};
 use crate::config::settings::Restart;
 use crate::host::damage;
@@ -25,6 +26,8 @@ const HOUR: u64 = 3600;
 /// pgpool, as the configuration says that it is ended and started.
 pub struct PoolKeeper {
     pub restart: Restart,
+    /// In supervise mode: who owns it, if that is this process.
+    pub owner: Option<Rc<Owner>>,
     pub pcp: PcpClient,
     pub notebook: Rc<Notebook>,
 }
@@ -45,6 +48,10 @@ impl Keeper for PoolKeeper {
     }
 
     async fn stop(&self) -> Result<(), KeeperError> {
+        if let Restart::Supervise(_) = &self.restart {
+            self.owner.as_ref().ok_or(KeeperError::NotOwner)?.end().await;
+            return Ok(());
+        }
         let ended = ending::end_over_pcp(&self.pcp).await;
         match &self.restart {
             // A damaged pgpool may not take it; the command ends it as well.
@@ -61,8 +68,11 @@ impl Keeper for PoolKeeper {
     async fn start(&self) -> Result<(), KeeperError> {
         match &self.restart {
             Restart::Command(words) => command::run(words).await,
+            Restart::Supervise(_) => {
+                self.owner.as_ref().ok_or(KeeperError::NotOwner)?.start().await
+            }
             // Somebody else starts it.
-            Restart::PcpShutdown | Restart::Never | Restart::Supervise(_) => Ok(()),
+            Restart::PcpShutdown | Restart::Never => Ok(()),
         }
     }
 }

@@ -15,8 +15,8 @@ use super::ground::Ground;
 use super::wish::{self, Want, Wishes};
 use super::{state_now, weights};
 
-/// Slots that nobody will miss: nobody in the cluster is or may be at their address. One of them that
-/// could not be detached yet would come up detached.
+/// Slots that nobody will miss: nobody in the cluster is or may be at their address. One of them
+/// that could not be detached yet would come up detached.
 fn departed(assignment: &Assignment, wishes: &Wishes) -> Vec<SlotIndex> {
     let missed = |s: &SlotIndex| {
         assignment.member(*s).is_some() || !matches!(wishes.want(*s), Want::Detached(_))

@@ -158,7 +158,8 @@ impl Need<'_> {
             ),
             Some(why) => format!(
                 "{}no free slot: a restart of pgpool would free those of departed members, but \
-                 {why}; or raise pgpool.slots (at most 128) and send a SIGHUP: that ends no session",
+                 {why}; or raise pgpool.slots (at most 128) and send a SIGHUP: that ends no \
+                 session",
                 lost(m)
             ),
         };
