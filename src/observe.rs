@@ -12,7 +12,7 @@ use crate::model::cluster::ClusterView;
 use crate::model::inputs::{Inputs, Seen};
 use crate::model::policy::Policy;
 use crate::model::pool::{PoolVersion, PoolView};
-use crate::model::reach::Reachability;
+use crate::model::reach::{Loss, Reachability};
 use crate::model::slots::SlotTable;
 use crate::plan::questions;
 use crate::seams::{Ask, ConfFile, Health, Pool, Prober};
@@ -67,10 +67,12 @@ impl<P: Pool, C: ConfFile, R: Prober, H: Health> Observer<P, C, R, H> {
         self
     }
 
-    /// One set of inputs. What cannot be read is said to be unknown, with the reason.
+    /// One set of inputs. What cannot be read is said to be unknown, with the reason. `lost` is the
+    /// word of whoever watches pgpool's primary.
     pub async fn inputs(
         &self,
         cluster: Seen<Arc<ClusterView>>,
+        lost: Option<Loss>,
         policy: Arc<Policy>,
         questions: Questions,
     ) -> Inputs {
@@ -83,8 +85,13 @@ impl<P: Pool, C: ConfFile, R: Prober, H: Health> Observer<P, C, R, H> {
         let pool = self.pool().await;
         let reach = Reachability::default();
         let restarts = self.health.restarts();
-        let mut inputs = Inputs { cluster, pool, file, file_edited, reach, policy, restarts };
+        let mut inputs = Inputs { cluster, pool, file, file_edited, reach, lost, policy, restarts };
         *self.last.borrow_mut() = Some((Instant::now(), inputs.clone()));
+        if questions == Questions::All
+            && let Some(primary) = questions::server_to_watch(&inputs)
+        {
+            inputs.lost = self.prober.is_lost(&primary).await; // nobody watches for a single plan
+        }
         if questions == Questions::All || !questions::promote_is_due(&inputs) {
             let servers = questions::servers_to_ask(&inputs);
             if !servers.is_empty() {
@@ -95,6 +102,7 @@ impl<P: Pool, C: ConfFile, R: Prober, H: Health> Observer<P, C, R, H> {
     }
 
     /// The inputs of a promote that is due by the last look; used once, because it changes pgpool.
+    /// A stand-in is never decided from memory: pgpool may have another primary by now.
     fn promote_from_memory(
         &self,
         cluster: &Seen<Arc<ClusterView>>,

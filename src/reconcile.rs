@@ -15,9 +15,9 @@ use crate::backoff::Retry;
 use crate::model::cluster::ClusterView;
 use crate::model::ids::{Address, MemberName};
 use crate::model::inputs::{Inputs, Seen};
-use crate::model::plan::{Disruption, Plan};
+use crate::model::plan::{Act, Disruption, Plan};
 use crate::model::policy::Policy;
-use crate::model::reach::Answer;
+use crate::model::reach::{Answer, Loss};
 use crate::observe::{Observer, Questions, chain};
 use crate::patroni;
 use crate::plan::{check, plan, questions};
@@ -34,6 +34,13 @@ const LEADER_POLL_PART: u32 = 10;
 /// The newest word on the cluster, as the follower publishes it.
 pub type ClusterNews = watch::Receiver<patroni::Seen>;
 
+/// Whoever watches pgpool's primary: told which server that is, and heard when it is lost.
+#[derive(Clone)]
+pub struct Watch {
+    pub server: watch::Sender<Option<Address>>,
+    pub lost: watch::Receiver<Option<Loss>>,
+}
+
 /// What one look came to; for the log and for `status`.
 pub struct Round {
     pub plan: Plan,
@@ -47,6 +54,7 @@ pub struct Reconciler<P, C, R, H, K> {
     pub keeper: K,
     pub policy: Arc<Policy>,
     pub cluster: ClusterNews,
+    pub watch: Watch,
 }
 
 /// What the loop keeps from look to look. Nothing is decided by it but the time of the next look.
@@ -66,15 +74,26 @@ struct Awaited {
     since: Instant,
 }
 
+impl Watch {
+    /// Nobody watches.
+    pub fn nobodys() -> Self {
+        Watch { server: watch::Sender::new(None), lost: watch::channel(None).1 }
+    }
+}
+
 impl<P: Pool, C: ConfFile, R: Prober, H: Health, K: Keeper> Reconciler<P, C, R, H, K> {
     /// Runs until it is dropped, or until whoever follows the cluster is gone: what was known last
     /// would be believed for ever. `report` is told of every round.
     pub async fn run(self, mut report: impl FnMut(&Round)) {
         let mut pace = Pace::default();
         let mut news = self.cluster.clone();
+        let mut lost = self.watch.lost.clone();
         while news.has_changed().is_ok() {
             let cluster = word_on(&news.borrow_and_update());
-            let (round, outcome, awaited) = self.round(cluster).await;
+            let loss = lost.borrow_and_update().clone();
+            let Some((round, outcome, awaited)) = self.round(cluster, loss).await else {
+                continue;
+            };
             report(&round);
             let pause = pace.after(&round, outcome, awaited);
             if pause.is_zero() {
@@ -92,6 +111,7 @@ impl<P: Pool, C: ConfFile, R: Prober, H: Health, K: Keeper> Reconciler<P, C, R, 
             };
             tokio::select! {
                 () = wakes => {}
+                () = heard(&mut lost) => {}
                 () = self.until_writable(pace.awaited.as_ref()) => {}
                 () = sleep(pause) => {}
             }
@@ -99,14 +119,43 @@ impl<P: Pool, C: ConfFile, R: Prober, H: Health, K: Keeper> Reconciler<P, C, R, 
         error!("whoever follows the cluster in etcd is gone");
     }
 
-    /// One look and what follows from it.
-    async fn round(&self, cluster: Seen<Arc<ClusterView>>) -> (Round, Outcome, Option<Address>) {
-        // A restart is broken off by news from etcd, too; until it is over nothing else counts.
+    /// One look and what follows from it; `None` when the leader changed meanwhile.
+    async fn round(
+        &self,
+        cluster: Seen<Arc<ClusterView>>,
+        lost: Option<Loss>,
+    ) -> Option<(Round, Outcome, Option<Address>)> {
+        // A signal may have broken a restart off; until it is over nothing else counts.
         let resumed = self.resume().await.err();
+        let inputs = self.look(cluster, lost).await?;
+        self.watch.server.send_if_modified(|watched| {
+            let server = questions::server_to_watch(&inputs);
+            let other = inputs.pool.is_ok() && *watched != server;
+            if other {
+                *watched = server;
+            }
+            other
+        });
+        let (round, outcome, awaited) = self.act(&inputs).await;
+        Some((Round { failure: round.failure.or(resumed), ..round }, outcome, awaited))
+    }
+
+    /// A look may take as long as a silent server; another leader does not wait for that.
+    async fn look(&self, cluster: Seen<Arc<ClusterView>>, lost: Option<Loss>) -> Option<Inputs> {
+        let leader = cluster.as_ref().ok().map(|view| view.leader.clone());
         let policy = self.policy.clone();
-        let inputs = self.observer.inputs(cluster, policy, Questions::UrgentFirst).await;
-        let plan = plan(&inputs);
-        let faults = check::faults(&inputs, &plan);
+        let look = self.observer.inputs(cluster, lost, policy, Questions::UrgentFirst);
+        let Some(leader) = leader else { return Some(look.await) };
+        tokio::select! {
+            biased;
+            _ = no_longer_leads(self.cluster.clone(), leader.as_ref()) => None,
+            inputs = look => Some(inputs),
+        }
+    }
+
+    async fn act(&self, inputs: &Inputs) -> (Round, Outcome, Option<Address>) {
+        let plan = plan(inputs);
+        let faults = check::faults(inputs, &plan);
         if !faults.is_empty() {
             error!("geo-agent's own plan is unsafe and is not carried out: {}", faults.join("; "));
             let failure = Some(format!("unsafe plan refused: {}", faults.join("; ")));
@@ -114,9 +163,9 @@ impl<P: Pool, C: ConfFile, R: Prober, H: Health, K: Keeper> Reconciler<P, C, R, 
         }
         if plan.steps.is_empty() {
             let outcome = if inputs.pool.is_ok() { Outcome::Settled } else { Outcome::Away };
-            return (Round { plan, failure: resumed }, outcome, leader_awaited(&inputs));
+            return (Round { plan, failure: None }, outcome, leader_awaited(inputs));
         }
-        match self.carry_out(&plan).await {
+        match self.carry_out(inputs, &plan).await {
             Ok(dropped) => (Round { plan, failure: dropped }, Outcome::Acted, None),
             Err(failure) => {
                 warn!("{failure}; looking again");
@@ -134,22 +183,32 @@ impl<P: Pool, C: ConfFile, R: Prober, H: Health, K: Keeper> Reconciler<P, C, R, 
 
     /// Applies a plan as long as its leader leads: after that the rest of it is worth nothing, and
     /// dropped, with the reason.
-    async fn carry_out(&self, plan: &Plan) -> Result<Option<String>, String> {
-        let news = async {
-            match plan.disruption() {
-                Disruption::Restart => std::future::pending().await, // half of it is no pgpool
-                _ => no_longer_leads(self.cluster.clone(), plan.leader.as_ref()).await,
-            }
+    async fn carry_out(&self, inputs: &Inputs, plan: &Plan) -> Result<Option<String>, String> {
+        if let Ok(pool) = &inputs.pool
+            && plan.steps.iter().any(|step| matches!(step.act, Act::Promote(_)))
+        {
+            self.observer.health.wake(pool);
+        }
+        let Observer { pool, file, .. } = &self.observer;
+        let apply = async {
+            let done = apply(pool, file, &self.keeper, plan).await;
+            done.map(|()| None).map_err(|surprise| chain(&surprise))
         };
+        if plan.disruption() == Disruption::Restart {
+            return apply.await; // half of it is no pgpool
+        }
+        let mut lost = self.watch.lost.clone();
+        lost.mark_unchanged();
         tokio::select! {
             biased; // the leader may have changed while servers were asked
-            why = news => {
+            why = no_longer_leads(self.cluster.clone(), plan.leader.as_ref()) => {
                 info!("{why}: the rest of this plan is dropped");
                 Ok(Some(why))
             }
-            done = apply(&self.observer.pool, &self.observer.file, &self.keeper, plan) => {
-                done.map(|()| None).map_err(|surprise| chain(&surprise))
+            () = heard(&mut lost) => {
+                Ok(Some("pgpool's primary is lost, or is back".to_owned()))
             }
+            done = apply => done,
         }
     }
 
@@ -194,6 +253,13 @@ fn leader_awaited(inputs: &Inputs) -> Option<Address> {
     let may_change = !matches!(inputs.reach.of(leader)?, Answer::Writable | Answer::Alive(_));
     let open = inputs.policy.sql_probe && may_change;
     (open && !questions::servers_to_ask(inputs).is_empty()).then(|| leader.clone())
+}
+
+/// Resolves at the next word of whoever watches; never when nobody does.
+async fn heard(lost: &mut watch::Receiver<Option<Loss>>) {
+    if lost.changed().await.is_err() {
+        std::future::pending::<()>().await;
+    }
 }
 
 /// Not knowing is a reason to hold, never a view.

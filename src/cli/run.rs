@@ -99,17 +99,20 @@ async fn follow(
     signals: &mut Signals,
 ) -> anyhow::Result<Wish> {
     let (observer, keeper) = world::hands(config, owner.clone())?;
+    let (watch, vigil) = world::watch(config)?;
     journal.writes_to(&config.pgpool.config_path);
     let (follower, mut cluster) = Follower::new(&config.etcd);
     let follower = AbortOnDrop(tokio::spawn(follower.run()));
     let work = async {
         first_view(&mut cluster).await;
         let policy = Arc::new(config.policy.clone());
-        Reconciler { observer, keeper, policy, cluster }.run(|round| journal.note(round)).await;
+        let reconciler = Reconciler { observer, keeper, policy, cluster, watch };
+        reconciler.run(|round| journal.note(round)).await;
     };
     let wish = tokio::select! {
         () = work => anyhow::bail!("nobody follows etcd any more: start geo-agent again"),
-        () = watch(owner.as_deref()) => Wish::Stop, // it never ends
+        never = vigil => match never {},
+        () = keep_running(owner.as_deref()) => Wish::Stop, // it never ends
         wish = signals.next() => wish,
     };
     drop(follower);
@@ -117,7 +120,7 @@ async fn follow(
 }
 
 /// Sees to it that pgpool runs, where that is the agent's business.
-async fn watch(owner: Option<&Owner>) {
+async fn keep_running(owner: Option<&Owner>) {
     match owner {
         Some(owner) => owner.watch().await,
         None => std::future::pending().await,

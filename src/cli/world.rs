@@ -1,9 +1,11 @@
 //! The real things behind the seams, and one look at all of them.
 
+use std::convert::Infallible;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use anyhow::Context;
+use tokio::sync::watch;
 
 use crate::config::settings::{Config, Pcp};
 use crate::host::conf_file::ConfFileOnDisk;
@@ -15,7 +17,8 @@ use crate::model::policy::Policy;
 use crate::observe::{Observer, Questions, chain};
 use crate::patroni::read::read_once;
 use crate::pcp::client::{DEADLINE, PcpClient};
-use crate::probe::SqlProber;
+use crate::probe::{SqlProber, vigil};
+use crate::reconcile::Watch;
 
 pub type RealObserver = Observer<PcpClient, ConfFileOnDisk, SqlProber, PoolOnThisHost>;
 
@@ -29,7 +32,7 @@ pub fn hands(
     let file = ConfFileOnDisk::new(&config.pgpool.config_path, config.policy.slots);
     let prober = SqlProber::new(config.probe.as_ref()).context("probe.sslmode cannot be set up")?;
     let notebook = Rc::new(Notebook::open(&config.pgpool.config_path)?);
-    let health = PoolOnThisHost::new(&pcp.host, notebook.clone());
+    let health = PoolOnThisHost::new(&pcp.host, config.pgpool.wake, notebook.clone());
     let restart = config.pgpool.restart.clone();
     let keeper = PoolKeeper { restart, owner, pcp: PcpClient::new(&pcp, DEADLINE), notebook };
     let observer = Observer::new(client, file, prober, health);
@@ -44,6 +47,21 @@ pub fn observer(config: &Config) -> anyhow::Result<RealObserver> {
     Ok(hands(config, None)?.0)
 }
 
+/// Who watches pgpool's primary, and the watch itself, which has to be kept running. Without a
+/// probe user nobody does: then only Patroni's lease tells that it is gone.
+pub fn watch(config: &Config) -> anyhow::Result<(Watch, impl Future<Output = Infallible>)> {
+    let prober = config.probe.as_ref().map(|probe| SqlProber::new(Some(probe))).transpose()?;
+    let (server, watched) = watch::channel(None);
+    let (tell, lost) = watch::channel(None);
+    let vigil = async move {
+        if let Some(prober) = prober {
+            vigil::keep(&prober, watched, tell).await;
+        }
+        std::future::pending().await
+    };
+    Ok((Watch { server, lost }, vigil))
+}
+
 /// How to speak to pgpool.
 pub fn pcp(config: &Config) -> anyhow::Result<Pcp> {
     owner::pcp(config)?.context("pgpool.pcp is missing: without it pgpool takes no commands")
@@ -53,7 +71,7 @@ pub fn pcp(config: &Config) -> anyhow::Result<Pcp> {
 pub async fn look(config: &Config, observer: &RealObserver) -> Inputs {
     let cluster = read_once(&config.etcd).await.map(Arc::new).map_err(|error| chain(&error));
     let policy: Arc<Policy> = Arc::new(config.policy.clone());
-    observer.inputs(cluster, policy, Questions::All).await
+    observer.inputs(cluster, None, policy, Questions::All).await
 }
 
 /// The first thing that could not be read: then a command has failed, whatever it prints.

@@ -11,6 +11,8 @@ use super::error::KeeperError;
 
 /// systemd gives a unit 90 s to start, and says then that it failed: that should be heard.
 const DEADLINE: Duration = Duration::from_secs(100);
+/// What it said before its end is in the pipe by then.
+const LAST_WORDS: Duration = Duration::from_millis(100);
 /// Of what it says on stderr.
 const SAID_MAX: u64 = 4096;
 
@@ -24,15 +26,25 @@ pub async fn run(words: &[String]) -> Result<(), KeeperError> {
     let stderr = child.stderr.take();
     let ended = timeout(DEADLINE, async {
         let mut said = Vec::new();
+        let mut status = None;
         if let Some(stderr) = stderr {
-            // A daemon that it starts may keep the pipe: only what comes before its end counts.
             let mut head = stderr.take(SAID_MAX);
+            let read = head.read_to_end(&mut said);
+            tokio::pin!(read);
             tokio::select! {
-                _ = head.read_to_end(&mut said) => {}
-                _ = child.wait() => {}
+                _ = &mut read => {}
+                ended = child.wait() => {
+                    status = Some(ended);
+                    // A daemon that it started may keep the pipe for ever.
+                    let _ = timeout(LAST_WORDS, read).await;
+                }
             }
         }
-        child.wait().await.map(|status| (status, said))
+        let status = match status {
+            Some(status) => status,
+            None => child.wait().await,
+        };
+        status.map(|status| (status, said))
     });
     let fail = |what: String| Err(KeeperError::Command { program: program.clone(), what });
     match ended.await {

@@ -14,7 +14,8 @@ use super::notebook::Notebook;
 use super::owner::Owner;
 use super::{command, ending, status_file};
 use crate::config::settings::Restart;
-use crate::host::damage;
+use crate::host::{damage, wake};
+use crate::model::pool::PoolView;
 use crate::model::restart::{Layout, RestartNote, Restarts};
 use crate::pcp::client::PcpClient;
 use crate::seams::{Health, Keeper};
@@ -80,13 +81,16 @@ impl Keeper for PoolKeeper {
 /// pgpool's files, looked for on this host, and the notes on its restarts.
 pub struct PoolOnThisHost {
     pcp_host: String,
+    /// `pgpool.wake`.
+    wake: bool,
     notebook: Rc<Notebook>,
     damaged_since: Cell<Option<Instant>>,
 }
 
 impl PoolOnThisHost {
-    pub fn new(pcp_host: &str, notebook: Rc<Notebook>) -> Self {
-        PoolOnThisHost { pcp_host: pcp_host.to_owned(), notebook, damaged_since: Cell::default() }
+    pub fn new(pcp_host: &str, wake: bool, notebook: Rc<Notebook>) -> Self {
+        let (pcp_host, damaged_since) = (pcp_host.to_owned(), Cell::default());
+        PoolOnThisHost { pcp_host, wake, notebook, damaged_since }
     }
 }
 
@@ -96,6 +100,15 @@ impl Health for PoolOnThisHost {
         let since = self.damaged_since.get().unwrap_or_else(Instant::now);
         self.damaged_since.set((!damage.is_empty()).then_some(since));
         damage
+    }
+
+    fn wake(&self, pool: &PoolView) {
+        let pid_file = damage::files(&pool.settings).pid_file;
+        let here = self.wake && damage::is_this_host(&self.pcp_host);
+        if let Some(pid_file) = pid_file.filter(|_| here && pool.version.sleeps_in_whole_seconds())
+        {
+            tokio::spawn(async move { wake::wake(&pid_file).await });
+        }
     }
 
     fn restarts(&self) -> Restarts {

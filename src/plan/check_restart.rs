@@ -34,7 +34,8 @@ pub fn why_not(ground: &Ground, layout: &Layout, is_last: bool) -> Option<String
     if let Some(slot) = attached.iter().find(bad) {
         return Some(format!("pgpool would log in to slot {slot}, which has not answered"));
     }
-    let leads = |s: &SlotIndex| address(s).as_ref() == Some(ground.leader_at);
+    let leads =
+        |s: &SlotIndex| ground.leader_at().is_some_and(|at| address(s).as_ref() == Some(at));
     let rival = |s: &&SlotIndex| !leads(s) && asked(s) == Some(Answer::Writable);
     if let Some(slot) = attached.iter().find(rival) {
         return Some(format!("pgpool might take slot {slot} for its primary"));

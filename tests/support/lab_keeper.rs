@@ -1,5 +1,6 @@
 //! Ends and starts the lab's pgpool, and may be killed after any of its acts.
 
+use geo_agent::model::pool::PoolView;
 use geo_agent::model::restart::{Layout, RestartNote, Restarts};
 use geo_agent::seams::{Health, Keeper};
 
@@ -108,6 +109,8 @@ impl Health for LabHealth {
     fn damage(&self, _: &std::collections::BTreeMap<String, String>) -> Vec<String> {
         self.lab.state().damage.clone()
     }
+
+    fn wake(&self, _: &PoolView) {}
 
     fn restarts(&self) -> Restarts {
         let state = self.lab.state();
