@@ -20,15 +20,16 @@ use etcd_client::Client;
 use geo_agent::config::settings::Etcd;
 use geo_agent::model::ids::Address;
 use geo_agent::model::patience::Patience;
-use geo_agent::model::policy::{OnPrimaryLoss, Policy, RestartMode};
+use geo_agent::model::policy::{OnPrimaryLoss, Policy};
 use geo_agent::model::pool::PoolView;
 use geo_agent::model::reach::{Answer, Loss, Reachability};
+use geo_agent::model::restart::{Layout, RestartNote, RestartPolicy};
 use geo_agent::model::slots::SlotTable;
 use geo_agent::observe::Observer;
 use geo_agent::patroni::follow::Follower;
 use geo_agent::pcp::client::{DEADLINE, PcpClient};
 use geo_agent::reconcile::{Reconciler, Watch};
-use geo_agent::seams::{ConfFile, Health, Prober};
+use geo_agent::seams::{ConfFile, Health, Keeper, Prober};
 use support::{FakePgpool, FakePool};
 use tokio::task::LocalSet;
 use tokio::time::{Instant, sleep};
@@ -119,7 +120,7 @@ fn start_agent(endpoint: &str, fake: &FakePgpool, writable: Rc<RefCell<Address>>
         local_backends: BTreeMap::new(),
         sql_probe: true,
         on_primary_loss: OnPrimaryLoss::StandIn,
-        restart: RestartMode::Never,
+        restart: RestartPolicy::default(),
         patience: Patience::default(),
     };
     let (follower, cluster) = Follower::new(&etcd);
@@ -127,8 +128,9 @@ fn start_agent(endpoint: &str, fake: &FakePgpool, writable: Rc<RefCell<Address>>
     let pool = PcpClient::new(&fake.pcp_over_socket(), DEADLINE);
     let file = InMemoryFile(RefCell::default());
     let observer = Observer::new(pool, file, OneWritable(writable), Whole);
-    let (policy, watch, past) = (Arc::new(policy), Watch::nobodys(), Arc::default());
-    let reconciler = Reconciler { observer, policy, cluster, watch, past, observes: false };
+    let (policy, watch, keeper) = (Arc::new(policy), Watch::nobodys(), NeverRestarts);
+    let past = Arc::default();
+    let reconciler = Reconciler { observer, keeper, policy, cluster, watch, past, observes: false };
     tokio::task::spawn_local(reconciler.run(|_| ()));
 }
 
@@ -171,4 +173,30 @@ impl Health for Whole {
     }
 
     fn wake(&self, _: &PoolView) {}
+}
+
+struct NeverRestarts;
+
+impl Keeper for NeverRestarts {
+    type Error = Infallible;
+
+    fn note(&self) -> RestartNote {
+        RestartNote::default()
+    }
+
+    fn keep(&self, _: &RestartNote) -> Result<(), Infallible> {
+        Ok(())
+    }
+
+    fn write_status(&self, _: &str, _: &Layout) -> Result<(), Infallible> {
+        Ok(())
+    }
+
+    async fn stop(&self) -> Result<(), Infallible> {
+        Ok(())
+    }
+
+    async fn start(&self) -> Result<(), Infallible> {
+        Ok(())
+    }
 }

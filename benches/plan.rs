@@ -12,9 +12,10 @@ use geo_agent::model::inputs::Inputs;
 use geo_agent::model::orders::Orders;
 use geo_agent::model::past::Past;
 use geo_agent::model::patience::Patience;
-use geo_agent::model::policy::{OnPrimaryLoss, Policy, RestartMode};
+use geo_agent::model::policy::{OnPrimaryLoss, Policy};
 use geo_agent::model::pool::{NodeRole, NodeStatus, PoolNode, PoolVersion, PoolView};
 use geo_agent::model::reach::{Answer, Reachability};
+use geo_agent::model::restart::RestartPolicy;
 use geo_agent::model::slots::{SlotEntry, SlotTable};
 use geo_agent::plan::{check, plan, questions};
 
@@ -97,6 +98,7 @@ fn inputs(leader: usize) -> Inputs {
         lost: None,
         reach: Reachability((0..SLOTS).map(|n| (address(n), answer(n))).collect()),
         elapsed: Elapsed::default(),
+        restarts: Default::default(),
         policy: Arc::new(Policy {
             slots: 128,
             location: Some("eu".to_owned()),
@@ -104,7 +106,7 @@ fn inputs(leader: usize) -> Inputs {
             local_backends: BTreeMap::new(),
             sql_probe: true,
             on_primary_loss: OnPrimaryLoss::StandIn,
-            restart: RestartMode::Never,
+            restart: RestartPolicy::default(),
             patience: Patience::default(),
         }),
         past: Arc::new(Past::default()),

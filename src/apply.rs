@@ -13,7 +13,8 @@ use crate::model::ids::SlotIndex;
 use crate::model::plan::{Act, Plan, Step};
 use crate::model::pool::{NodeStatus, PoolView};
 use crate::model::slots::SlotTable;
-use crate::seams::{Ask, ConfFile, Pool, PoolRequest};
+use crate::restart::{Restart, RestartError};
+use crate::seams::{Ask, ConfFile, Keeper, Pool, PoolRequest};
 
 /// How long an effect may take to show. pgpool sleeps a second after each change and searches for a
 /// primary for up to `search_primary_node_timeout` (5 s recommended); shorter would call both a
@@ -33,6 +34,8 @@ pub enum Surprise {
     Refused { what: String, error: Box<dyn std::error::Error + Send + Sync> },
     /// pgpool.conf could not be replaced.
     File(Box<dyn std::error::Error + Send + Sync>),
+    /// pgpool does not run with the new layout.
+    Restart(RestartError),
     /// pgpool acknowledged the request and the effect did not show.
     NoEffect { what: String, after: Duration, hint: &'static str },
 }
@@ -42,6 +45,7 @@ impl fmt::Display for Surprise {
         match self {
             Surprise::Refused { what, .. } => write!(f, "pgpool did not take {what}"),
             Surprise::File(_) => write!(f, "the slot table could not be written"),
+            Surprise::Restart(error) => error.fmt(f),
             Surprise::NoEffect { what, after, hint } => {
                 let seconds = after.as_secs();
                 write!(f, "{what} was acknowledged, but shows no effect after {seconds} s: {hint}")
@@ -54,13 +58,18 @@ impl std::error::Error for Surprise {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Surprise::Refused { error, .. } | Surprise::File(error) => Some(error.as_ref()),
-            Surprise::NoEffect { .. } => None,
+            Surprise::Restart(_) | Surprise::NoEffect { .. } => None,
         }
     }
 }
 
 /// Carries out every step in order and verifies it before the next.
-pub async fn apply<P: Pool, C: ConfFile>(pool: &P, file: &C, plan: &Plan) -> Result<(), Surprise> {
+pub async fn apply<P: Pool, C: ConfFile, K: Keeper>(
+    pool: &P,
+    file: &C,
+    keeper: &K,
+    plan: &Plan,
+) -> Result<(), Surprise> {
     let mut hands = Hands { pool, file, plan, written: None };
     for batch in batches(&plan.steps) {
         for step in batch {
@@ -69,6 +78,10 @@ pub async fn apply<P: Pool, C: ConfFile>(pool: &P, file: &C, plan: &Plan) -> Res
         match &batch[0].act {
             Act::WriteConf(table) => hands.write(table).await?,
             Act::Reload => hands.reload().await?,
+            Act::Restart(layout) => {
+                let restart = Restart { pool, file, keeper };
+                restart.with(layout).await.map_err(Surprise::Restart)?;
+            }
             _ => hands.change_nodes(batch).await?,
         }
     }
@@ -195,7 +208,7 @@ fn request(act: &Act) -> Option<PoolRequest> {
         Act::Detach(slot) => Some(PoolRequest::Detach(*slot)),
         Act::Promote(slot) => Some(PoolRequest::Promote(*slot)),
         Act::Reload => Some(PoolRequest::Reload),
-        Act::WriteConf(_) => None,
+        Act::WriteConf(_) | Act::Restart(_) => None,
     }
 }
 
@@ -209,7 +222,7 @@ fn shows(view: &PoolView, act: &Act) -> bool {
             let attached: BTreeSet<_> = view.attached().map(|(s, _)| s).collect();
             view.primary() == Some(*slot) && attached == BTreeSet::from([*slot])
         }
-        Act::WriteConf(_) | Act::Reload => true,
+        Act::WriteConf(_) | Act::Reload | Act::Restart(_) => true,
     }
 }
 

@@ -15,7 +15,9 @@
 //! | [`host`] | this machine: replacing a file, holding a lock, looking at pgpool's files | `model`, `pgpool_conf`, `seams` |
 //! | [`history`] | what the looks have shown of time, for a planner without a clock; pure | `model` |
 //! | [`observe`] | gathers one set of inputs | `seams`, `plan`, `model`, `history` |
-//! | [`apply`] | carries a plan out, step by step, and verifies each by looking again | `seams`, `model` |
+//! | [`restart`] | pgpool with another layout, or back to the old one, wherever it is broken off | `seams`, `model` |
+//! | [`keeper`] | ends and starts pgpool: a command, PCP, or as its owner; what is noted of that | `model`, `config`, `seams`, `pcp`, `host`, `pgpool_conf` |
+//! | [`apply`] | carries a plan out, step by step, and verifies each by looking again | `seams`, `model`, `restart` |
 //! | [`retry`] | when to look again; pure | std |
 //! | [`holding`] | since when each hold holds; pure | `model` |
 //! | [`reconcile`] | the loop: wait, observe, plan, apply, look again | the above, and `patroni`'s word |
@@ -32,6 +34,7 @@ pub mod config;
 pub mod history;
 pub mod holding;
 pub mod host;
+pub mod keeper;
 pub mod model;
 pub mod observe;
 pub mod patroni;
@@ -40,6 +43,7 @@ pub mod pgpool_conf;
 pub mod plan;
 pub mod probe;
 pub mod reconcile;
+pub mod restart;
 pub mod retry;
 pub mod seams;
 pub mod yaml;

@@ -96,8 +96,19 @@ impl<P: Pool, C: ConfFile, R: Prober, H: Health> Observer<P, C, R, H> {
         let (file, file_edited) = self.file().await;
         let pool = self.pool().await;
         let (reach, elapsed) = (Reachability::default(), Elapsed::default());
-        let mut inputs =
-            Inputs { cluster, pool, file, file_edited, reach, lost, elapsed, policy, past };
+        let restarts = self.health.restarts();
+        let mut inputs = Inputs {
+            cluster,
+            pool,
+            file,
+            file_edited,
+            reach,
+            lost,
+            elapsed,
+            policy,
+            past,
+            restarts,
+        };
         self.remember(&mut inputs).await;
         *self.last.borrow_mut() = Some((Instant::now(), inputs.clone()));
         if questions == Questions::All

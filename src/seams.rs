@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::model::ids::{Address, SlotIndex};
 use crate::model::pool::PoolView;
 use crate::model::reach::{Loss, Reachability};
+use crate::model::restart::{Layout, RestartNote, Restarts};
 use crate::model::slots::SlotTable;
 
 /// What to ask of pgpool beyond its node table.
@@ -76,4 +77,28 @@ pub trait Health {
     /// Wakes the session processes that sleep while pgpool changes a node (pgpool-facts hazard 14),
     /// for as long as a change takes. Returns at once.
     fn wake(&self, pool: &PoolView);
+
+    /// What is known of restarts, and the time of day that they depend on.
+    fn restarts(&self) -> Restarts {
+        Restarts::default()
+    }
+}
+
+/// Who can end pgpool and have it started, and what is remembered of that.
+pub trait Keeper {
+    type Error: std::error::Error + Send + Sync + 'static;
+
+    fn note(&self) -> RestartNote;
+
+    /// Remembers this instead, whatever is killed from now on.
+    fn keep(&self, note: &RestartNote) -> Result<(), Self::Error>;
+
+    /// Writes which slots pgpool comes up with, to the file that it reads at its start.
+    fn write_status(&self, path: &str, layout: &Layout) -> Result<(), Self::Error>;
+
+    /// Ends pgpool. `Ok`: it is gone, or whoever starts it sees to that.
+    async fn stop(&self) -> Result<(), Self::Error>;
+
+    /// Has pgpool started; whether it came up is for PCP to say.
+    async fn start(&self) -> Result<(), Self::Error>;
 }

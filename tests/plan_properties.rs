@@ -17,6 +17,7 @@ use geo_agent::model::past::Past;
 use geo_agent::model::plan::{Act, Disruption, Plan, SlotStatus, Step};
 use geo_agent::model::pool::NodeStatus;
 use geo_agent::model::reach::{Answer, Reachability};
+use geo_agent::model::restart::{RestartMode, RestartPolicy};
 use geo_agent::plan::ground::Ground;
 use geo_agent::plan::{check, questions};
 
@@ -187,6 +188,56 @@ fn what_the_servers_say_in_the_end_is_all_that_matters() {
         told_later.asking = told_now.asking;
         same_world(&told_later, &told_now)
     });
+}
+
+/// At a quiet moment a restart is allowed: whoever served serves on, and what it was for is done.
+#[test]
+fn a_restart_loses_nobody_and_leaves_nothing_to_do() {
+    let seen = std::cell::Cell::new((0, 0));
+    in_every_world(|mut w| {
+        w.asking = Asking::AsNeeded;
+        settle(&mut w)?;
+        w.policy.restart = RestartPolicy { max_per_hour: 1, ..w.policy.restart.clone() };
+        w.policy.restart.mode = RestartMode::Command;
+        if w.pool.sessions.is_some() && w.policy.slots % 3 == 0 {
+            w.damage = vec!["pid file /run/pgpool.pid is gone while pgpool answers".to_owned()];
+            w.restarts.damage_lasts = true;
+        }
+        let plan = w.plan();
+        let [Step { act: Act::Restart(layout), .. }] = &plan.steps[..] else { return Ok(()) };
+        let (for_room, for_damage) = seen.get();
+        seen.set(match w.damage.is_empty() {
+            true => (for_room + 1, for_damage),
+            false => (for_room, for_damage + 1),
+        });
+        none("faults", &check::faults(&w.inputs(), &plan), &plan)?;
+        let listed = |a: &_| {
+            let members = w.cluster.iter().flat_map(|c| c.members.values());
+            members.into_iter().any(|m| m.address.as_ref() == Ok(a))
+        };
+        let view = w.pool.view();
+        let places: Vec<_> = layout.table.entries.values().filter_map(|e| e.address()).collect();
+        let served = view.attached().filter_map(|(_, n)| n.address()).filter(listed);
+        let lost = served.filter(|a| !places.contains(a));
+        none("lost", &lost.collect::<Vec<_>>(), &plan)?;
+        let effects = w.apply_all(&plan);
+        let trouble: Vec<_> = effects.iter().flat_map(|e| &e.trouble).collect();
+        none("trouble", &trouble, &plan)?;
+        for row in &plan.slots {
+            let node = &w.pool.nodes[&row.slot];
+            same("status", &(row.to.status == SlotStatus::Up), &node.status_is_up())?;
+            if w.inputs_are_known() {
+                same("primary", &row.to.primary, &(w.pool.primary == Some(row.slot)))?;
+            }
+        }
+        if two_are_writable(&w) || a_server_has_two_slots(&w) {
+            return settle(&mut w);
+        }
+        let left: Vec<_> = w.plan().steps.iter().map(line_of_step).collect();
+        none("left to do", &left, &plan)
+    });
+    let (for_room, for_damage) = seen.get();
+    assert!(for_room >= 20 && for_damage >= 20, "{for_room} {for_damage}");
 }
 
 #[test]

@@ -17,6 +17,8 @@
 //! | `sessions 12 0:3 1:9`, `watchdog standby`, `watchdog leader` | more of pgpool |
 //! | `elapsed unproven:eu-3=8/3 draining:1 by-hand:2 restart:eu-2`, `elapsed nothing` | the clock: 8 s after 3 falls, … |
 //! | `max_lag 16MB`, `behind eu-2=20MB eu-3=0MB` | how far is too far, and how far each is |
+//! | `restart command 02:00-04:00 max=2 below=10`, `minute 180`, `restarts 1`, `failed why` | restarts: policy, time, past |
+//! | `damage pid file is gone`, `damage new …` | pgpool is broken, for long or only now |
 //! | `plan`, `apply 2`, `apply all` | decide; carry out, as a crash would stop it, or in full |
 
 mod support;
@@ -30,9 +32,11 @@ use geo_agent::model::cluster::{Role, State, Switchover};
 use geo_agent::model::elapsed::{Elapsed, Trial};
 use geo_agent::model::ids::{Address, MemberName, SlotIndex};
 use geo_agent::model::orders::Held;
+use geo_agent::model::plan::{Act, Step};
 use geo_agent::model::policy::OnPrimaryLoss;
 use geo_agent::model::pool::{NodeStatus, PoolVersion, Sessions, Watchdog};
 use geo_agent::model::reach::{Answer, Loss};
+use geo_agent::model::restart::{DaySpan, Failed, RestartMode, RestartPolicy};
 use geo_agent::model::slots::{SlotEntry, SlotTable};
 use geo_agent::plan::check;
 
@@ -121,6 +125,14 @@ impl Play {
             "elapsed" => self.elapsed(&rest),
             "max_lag" => self.world.policy.patience.max_lag = Some(megabytes(rest[0])),
             "behind" => self.behind(&rest),
+            "restart" => self.world.policy.restart = restart_policy(&rest),
+            "minute" => self.world.restarts.minute = rest[0].parse().expect("a minute"),
+            "restarts" => self.world.restarts.last_hour = rest[0].parse().expect("a number"),
+            "failed" => self.restart_failed(&rest),
+            "damage" => {
+                self.world.restarts.damage_lasts = rest.first() != Some(&"new");
+                self.world.damage = vec![rest.join(" ")];
+            }
             "plan" => self.plan(),
             "apply" => self.apply(rest[0]),
             other => panic!("no such command: {other}"),
@@ -181,6 +193,16 @@ impl Play {
             let member = self.world.view().members.get_mut(&MemberName::new(name));
             member.expect("a member").replay_lsn = Some(leader - behind);
         }
+    }
+
+    /// The restart that would be planned now has been tried.
+    fn restart_failed(&mut self, words: &[&str]) {
+        let plan = self.world.plan();
+        let Some(Step { act: Act::Restart(layout), .. }) = plan.steps.first() else {
+            panic!("no restart is planned: {}", print(&plan))
+        };
+        let with = layout.table.clone();
+        self.world.restarts.failed = Some(Failed { with, why: words.join(" ") });
     }
 
     fn lsns(&mut self, pairs: &[&str]) {
@@ -428,6 +450,31 @@ fn version(name: &str) -> PoolVersion {
         "4.6" => PoolVersion::V46,
         other => panic!("no such version: {other}"),
     }
+}
+
+fn restart_policy(words: &[&str]) -> RestartPolicy {
+    let mode = match words[0] {
+        "never" => RestartMode::Never,
+        "command" => RestartMode::Command,
+        other => panic!("no such mode: {other}"),
+    };
+    let mut policy = RestartPolicy { mode, max_per_hour: 2, ..RestartPolicy::default() };
+    let minute = |text| {
+        let (hour, minute) = pair(text, ':');
+        let number = |t: &str| t.parse::<u16>().expect("a time");
+        number(hour) * 60 + number(minute)
+    };
+    for word in &words[1..] {
+        match word.split_once(['=', '-']) {
+            Some(("max", n)) => policy.max_per_hour = n.parse().expect("a number"),
+            Some(("below", n)) => policy.when_sessions_below = n.parse().ok(),
+            Some((from, to)) => {
+                policy.window.push(DaySpan { from: minute(from), to: minute(to) });
+            }
+            None => panic!("no such limit: {word}"),
+        }
+    }
+    policy
 }
 
 fn sessions(words: &[&str]) -> Sessions {

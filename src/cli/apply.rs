@@ -6,12 +6,16 @@ use crate::apply::apply as carry_out;
 use crate::config::settings::Config;
 use crate::host::lock::Lock;
 use crate::plan::{check, plan as decide};
+use crate::restart::Restart;
 
 use super::{FAILED, text, world};
 
 pub async fn apply(config: &Config) -> anyhow::Result<u8> {
-    let observer = world::observer(config)?.counting_sessions();
     let _lock = Lock::take(&config.pgpool.config_path, "apply")?;
+    let (observer, keeper) = world::hands(config, None)?;
+    let observer = observer.counting_sessions();
+    let (pool, file) = (&observer.pool, &observer.file);
+    Restart { pool, file, keeper: &keeper }.resume().await?;
     let inputs = world::look(config, &observer).await;
     let plan = decide(&inputs);
     out_as_is!("{}", text::plan(&inputs, &plan));
@@ -21,7 +25,7 @@ pub async fn apply(config: &Config) -> anyhow::Result<u8> {
     }
     if !plan.steps.is_empty() {
         out!("\ncarrying out {} …", text::count(plan.steps.len(), "step"));
-        let done = carry_out(&observer.pool, &observer.file, &plan).await;
+        let done = carry_out(pool, file, &keeper, &plan).await;
         done.context("the plan was not carried out to its end; what was done is safe to leave")?;
     }
     let after = world::look(config, &observer).await;

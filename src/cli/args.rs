@@ -57,8 +57,8 @@ pub enum Command {
     ///
     /// Acts when Patroni's keys change, compares everything again every few seconds, and holds
     /// still, saying why, when it does not know enough. SIGHUP reads the configuration again;
-    /// SIGTERM and SIGINT end it, leaving pgpool as it is. Only one agent works on a pgpool at a
-    /// time.
+    /// SIGTERM and SIGINT end it, leaving pgpool as it is; in supervise mode they end pgpool too.
+    /// Only one agent works on a pgpool at a time.
     ///
     /// SIGHUP also accepts another cluster, or an older one, under the same scope.
     ///

@@ -8,7 +8,7 @@ use crate::config::{self, Loaded};
 use crate::host::conf_file::ConfFileOnDisk;
 use crate::host::{lock, writable};
 use crate::model::cluster::ClusterView;
-use crate::model::ids::Address;
+use crate::model::ids::{Address, printable};
 use crate::model::reach::Answer;
 use crate::observe::chain;
 use crate::patroni::read::read_each;
@@ -197,11 +197,15 @@ async fn pgpool(config: &Config, report: &mut Report, file_has_table: bool) {
         Restart::Never => {
             report.ok("restart", "never: a layout that cannot change live is held, and said");
         }
-        Restart::Command(_) | Restart::Supervise(_) => report.warn(
+        Restart::Command(words) => {
+            let program = words.first().map_or("", String::as_str);
+            report.ok("restart", &format!("over PCP, then by {}", printable(program)));
+        }
+        Restart::PcpShutdown => report.ok(
             "restart",
-            "this version never restarts pgpool: pgpool.restart has no effect yet",
-            "restart pgpool by hand when a hold says so",
+            "pgpool is ended over PCP when its layout has to change; something else must start it",
         ),
+        Restart::Supervise(_) => report.ok("restart", "by geo-agent, which starts and owns pgpool"),
     }
 }
 

@@ -8,6 +8,7 @@ mod apply;
 mod args;
 mod check;
 mod init;
+mod journal;
 mod json;
 mod logging;
 mod orders;

@@ -1,59 +1,53 @@
 //! The real things behind the seams, and one look at all of them.
 
-use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use anyhow::Context;
 use tokio::sync::watch;
 
-use crate::config::settings::{Config, Pcp, Restart};
+use crate::config::settings::{Config, Pcp};
 use crate::host::conf_file::ConfFileOnDisk;
-use crate::host::{damage, state, wake};
+use crate::host::state;
+use crate::keeper::host::{PoolKeeper, PoolOnThisHost};
+use crate::keeper::notebook::Notebook;
+use crate::keeper::owner::{self, Owner};
 use crate::model::elapsed::Elapsed;
 use crate::model::inputs::Inputs;
 use crate::model::past::Past;
 use crate::model::policy::Policy;
-use crate::model::pool::PoolView;
 use crate::observe::{Observer, Questions, chain};
 use crate::patroni::read::read_once;
 use crate::pcp::client::{DEADLINE, PcpClient};
 use crate::probe::{SqlProber, vigil};
 use crate::reconcile::Watch;
-use crate::seams::Health;
 
 pub type RealObserver = Observer<PcpClient, ConfFileOnDisk, SqlProber, PoolOnThisHost>;
 
-/// pgpool's files, looked for on this host.
-pub struct PoolOnThisHost {
-    pcp_host: String,
-    /// `pgpool.wake`.
-    wake: bool,
-}
-
-impl Health for PoolOnThisHost {
-    fn damage(&self, settings: &BTreeMap<String, String>) -> Vec<String> {
-        damage::damage(settings, &self.pcp_host)
-    }
-
-    fn wake(&self, pool: &PoolView) {
-        let pid_file = damage::files(&pool.settings).pid_file;
-        let here = self.wake && damage::is_this_host(&self.pcp_host);
-        if let Some(pid_file) = pid_file.filter(|_| here && pool.version.sleeps_in_whole_seconds())
-        {
-            tokio::spawn(async move { wake::wake(&pid_file).await });
-        }
-    }
-}
-
-/// What observes and acts on the pgpool of this configuration.
-pub fn observer(config: &Config) -> anyhow::Result<RealObserver> {
+/// What observes and acts on the pgpool of this configuration, and who restarts it.
+pub fn hands(
+    config: &Config,
+    owner: Option<Rc<Owner>>,
+) -> anyhow::Result<(RealObserver, PoolKeeper)> {
     let pcp = pcp(config)?;
-    let client = PcpClient::new(pcp, DEADLINE);
+    let client = PcpClient::new(&pcp, DEADLINE);
     let file = ConfFileOnDisk::new(&config.pgpool.config_path, config.policy.slots);
     let prober = SqlProber::new(config.probe.as_ref()).context("probe.sslmode cannot be set up")?;
-    let here = PoolOnThisHost { pcp_host: pcp.host.clone(), wake: config.pgpool.wake };
-    Ok(Observer::new(client, file, prober, here))
+    let notebook = Rc::new(Notebook::open(&config.pgpool.config_path)?);
+    let health = PoolOnThisHost::new(&pcp.host, config.pgpool.wake, notebook.clone());
+    let restart = config.pgpool.restart.clone();
+    let keeper = PoolKeeper { restart, owner, pcp: PcpClient::new(&pcp, DEADLINE), notebook };
+    let observer = Observer::new(client, file, prober, health);
+    Ok(match config.policy.restart.when_sessions_below {
+        Some(_) => (observer.counting_sessions(), keeper),
+        None => (observer, keeper),
+    })
+}
+
+/// What observes the pgpool of this configuration.
+pub fn observer(config: &Config) -> anyhow::Result<RealObserver> {
+    Ok(hands(config, None)?.0)
 }
 
 /// Who watches pgpool's primary, and the watch itself, which has to be kept running. Without a
@@ -72,15 +66,8 @@ pub fn watch(config: &Config) -> anyhow::Result<(Watch, impl Future<Output = Inf
 }
 
 /// How to speak to pgpool.
-pub fn pcp(config: &Config) -> anyhow::Result<&Pcp> {
-    if matches!(config.pgpool.restart, Restart::Supervise(_)) {
-        anyhow::bail!(
-            "this version does not start pgpool by itself (supervise mode): let systemd or your \
-             container start pgpool, and set pgpool.config_path, pgpool.pcp and \
-             pgpool.restart.mode: never"
-        );
-    }
-    config.pgpool.pcp.as_ref().context("pgpool.pcp is missing: without it pgpool takes no commands")
+pub fn pcp(config: &Config) -> anyhow::Result<Pcp> {
+    owner::pcp(config)?.context("pgpool.pcp is missing: without it pgpool takes no commands")
 }
 
 /// Everything that a whole plan needs, read once.

@@ -52,7 +52,7 @@ const SECTIONS: &[(&str, &[&str])] = &[
         ],
     ),
     ("pgpool.pcp", &["host", "port", "username", "password", "password_file", "passfile"]),
-    ("pgpool.restart", &["mode", "command"]),
+    ("pgpool.restart", &["mode", "command", "window", "max_per_hour", "when_sessions_below"]),
     (
         "probe",
         &[

@@ -10,6 +10,7 @@ mod patience;
 mod pgpool;
 mod probe;
 mod problem;
+mod restart;
 mod secret;
 mod section;
 pub mod settings;
@@ -21,7 +22,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use crate::model::policy::{OnPrimaryLoss, Policy, RestartMode};
+use crate::model::policy::{OnPrimaryLoss, Policy};
 use crate::yaml;
 use problem::Reading;
 pub use problem::{ConfigError, Problem};
@@ -86,7 +87,7 @@ fn check(top: &Section) -> Option<Config> {
     let probe = probe::check(&top.section("probe"));
     let patience = patience::check(top);
     let on_primary_loss = on_primary_loss(top);
-    let (pgpool, slots) = pgpool?;
+    let (pgpool, slots, restart) = pgpool?;
     if matches!(pgpool.restart, Restart::Supervise(_)) && pgpool.pcp.is_none() {
         etcd::warn_of_other_namespace(&etcd_section);
     }
@@ -97,11 +98,7 @@ fn check(top: &Section) -> Option<Config> {
         local_backends: locality.local_backends,
         sql_probe: probe.is_some(),
         on_primary_loss: on_primary_loss?,
-        restart: match &pgpool.restart {
-            Restart::Never => RestartMode::Never,
-            Restart::Command(_) => RestartMode::Command,
-            Restart::Supervise(_) => RestartMode::Supervise,
-        },
+        restart,
         patience,
     };
     Some(Config { etcd: etcd?, pgpool, probe, policy })

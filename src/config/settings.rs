@@ -72,6 +72,8 @@ pub struct Pcp {
 pub enum Restart {
     Never,
     Command(Vec<String>),
+    /// The agent ends pgpool over PCP, and something else starts it again.
+    PcpShutdown,
     Supervise(Supervise),
 }
 

@@ -107,20 +107,20 @@ fn parse_pid(content: &[u8]) -> Option<u32> {
 
 /// The sentences, for a pgpool that answers.
 pub fn judge(seen: &Seen) -> Vec<String> {
-    const ADVICE: &str = "restart pgpool when convenient (see README, damaged pgpool)";
     let mut sentences = Vec::new();
     match &seen.pid_file {
-        Some((path, PidFile::Gone)) => sentences
-            .push(format!("pid file {} is gone while pgpool answers: {ADVICE}", path.display())),
+        Some((path, PidFile::Gone)) => {
+            sentences.push(format!("pid file {} is gone while pgpool answers", path.display()))
+        }
         Some((path, PidFile::Stale(pid))) => sentences.push(format!(
             "pid file {} names process {pid}, which is gone, while pgpool answers: its processes \
-             may be left over from a killed one: {ADVICE}",
+             may be left over from a killed one",
             path.display()
         )),
         Some((_, PidFile::Fine)) | None => {}
     }
     for path in &seen.missing_sockets {
-        sentences.push(format!("socket {} is gone while pgpool answers: {ADVICE}", path.display()));
+        sentences.push(format!("socket {} is gone while pgpool answers", path.display()));
     }
     sentences
 }

@@ -8,6 +8,7 @@ use super::past::Past;
 use super::policy::Policy;
 use super::pool::PoolView;
 use super::reach::{Loss, Reachability};
+use super::restart::Restarts;
 use super::slots::SlotTable;
 
 /// A witness's word, or why there is none. "No word" never means "down".
@@ -30,4 +31,6 @@ pub struct Inputs {
     pub policy: Arc<Policy>,
     /// What was known of the cluster before this look, this look included.
     pub past: Arc<Past>,
+    /// The time of day, and what came of the last restarts.
+    pub restarts: Restarts,
 }

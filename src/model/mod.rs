@@ -16,4 +16,5 @@ pub mod plan;
 pub mod policy;
 pub mod pool;
 pub mod reach;
+pub mod restart;
 pub mod slots;

@@ -2,6 +2,7 @@
 //! out.
 
 use super::ids::{MemberName, SlotIndex};
+use super::restart::Layout;
 use super::slots::SlotTable;
 
 /// The outcome of one decision. Carrying it out needs no further judgement; stopping after any step
@@ -43,6 +44,9 @@ pub enum Act {
     Attach(SlotIndex),
     Detach(SlotIndex),
     Promote(SlotIndex),
+    /// End pgpool and have it started with this layout. Always the last step: slots have other
+    /// numbers afterwards.
+    Restart(Layout),
 }
 
 impl Act {
@@ -54,6 +58,7 @@ impl Act {
             Act::Attach(_) => "attach",
             Act::Detach(_) => "detach",
             Act::Promote(_) => "promote",
+            Act::Restart(_) => "restart",
         }
     }
 
@@ -61,7 +66,7 @@ impl Act {
     pub fn slot(&self) -> Option<SlotIndex> {
         match self {
             Act::Attach(s) | Act::Detach(s) | Act::Promote(s) => Some(*s),
-            Act::WriteConf(_) | Act::Reload => None,
+            Act::WriteConf(_) | Act::Reload | Act::Restart(_) => None,
         }
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::cluster::Member;
 use super::patience::Patience;
+use super::restart::RestartPolicy;
 
 /// Everything the planner needs to know from the configuration.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,8 +20,8 @@ pub struct Policy {
     /// A probe user is configured, so SQL can say who is writable.
     pub sql_probe: bool,
     pub on_primary_loss: OnPrimaryLoss,
-    /// How pgpool may be restarted.
-    pub restart: RestartMode,
+    /// How pgpool may be restarted, and when.
+    pub restart: RestartPolicy,
     /// How long to wait for what, and how far behind is too far.
     pub patience: Patience,
 }
@@ -33,13 +34,6 @@ pub enum OnPrimaryLoss {
     StandIn,
     /// No client can connect until Patroni has a new leader.
     Wait,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RestartMode {
-    Never,
-    Command,
-    Supervise,
 }
 
 impl Policy {

@@ -7,10 +7,13 @@ pub type Salt = [u8; 4];
 
 /// The 32 hex digits that prove knowledge of the password without showing it.
 pub fn answer(username: &str, password: &str, salt: Salt) -> String {
-    // pcp.conf stores the first of the three.
-    let stored = hex_md5(&[password.as_bytes()]);
-    let with_user = hex_md5(&[stored.as_bytes(), username.as_bytes()]);
+    let with_user = hex_md5(&[stored(password).as_bytes(), username.as_bytes()]);
     hex_md5(&[with_user.as_bytes(), &salt])
+}
+
+/// What pcp.conf has behind the user's name.
+pub fn stored(password: &str) -> String {
+    hex_md5(&[password.as_bytes()])
 }
 
 fn hex_md5(parts: &[&[u8]]) -> String {

@@ -11,6 +11,7 @@ pub mod error;
 pub mod findings;
 pub mod keys;
 pub mod lines;
+pub mod own;
 pub mod quoted;
 pub mod settings;
 pub mod table;

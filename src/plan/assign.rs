@@ -21,6 +21,8 @@ pub struct Assignment<'a> {
     /// The leader's slot; `None` when it could not get one.
     pub leader: Option<SlotIndex>,
     pub holds: Vec<Hold>,
+    /// Members for whom no slot is free.
+    pub homeless: Vec<&'a Member>,
 }
 
 impl<'a> Assignment<'a> {
@@ -47,7 +49,7 @@ pub fn members_to_slots<'a>(ground: &Ground<'a>) -> Assignment<'a> {
     let mut taken = slot_of_each_address(ground, &table, &addresses);
     let mut free = free_slots(ground, &table, promote).into_iter();
     let mut members = BTreeMap::new();
-    let mut holds = Vec::new();
+    let (mut holds, mut homeless) = (Vec::new(), Vec::new());
 
     for member in leader_first(ground) {
         let Ok(address) = &member.address else {
@@ -73,7 +75,7 @@ pub fn members_to_slots<'a>(ground: &Ground<'a>) -> Assignment<'a> {
                     slot
                 }
                 None => {
-                    holds.push(table_full(ground, member));
+                    homeless.push(member);
                     continue;
                 }
             },
@@ -86,7 +88,7 @@ pub fn members_to_slots<'a>(ground: &Ground<'a>) -> Assignment<'a> {
     }
     disown_second_slots(&mut table, &addresses, &taken, &members);
     let leader = ground.leader_at().and_then(|at| taken.get(at)).copied();
-    Assignment { table, addresses, members, leader, holds }
+    Assignment { table, addresses, members, leader, holds, homeless }
 }
 
 /// The slots that pgpool or the file has, with pgpool's address where they differ.
@@ -246,22 +248,10 @@ fn no_such_port(ground: &Ground, member: &Member, address: &Address) -> Hold {
     }
 }
 
-fn lost_writes(ground: &Ground, member: &Member) -> &'static str {
+/// How a hold on a member without a slot begins.
+pub fn lost_writes(ground: &Ground, member: &Member) -> &'static str {
     match ground.leads(member) {
         true => "leads, but pgpool cannot send writes to it: ",
         false => "",
-    }
-}
-
-fn table_full(ground: &Ground, member: &Member) -> Hold {
-    let lost = lost_writes(ground, member);
-    Hold {
-        member: Some(member.name.clone()),
-        slot: None,
-        reason: format!(
-            "{lost}no free slot: all {} are taken, or kept for departed members; raise \
-             pgpool.slots (at most 128) and send geo-agent a SIGHUP",
-            ground.policy.slots
-        ),
     }
 }

@@ -11,6 +11,7 @@ use crate::model::policy::OnPrimaryLoss;
 use crate::model::reach::Answer;
 use crate::model::slots::SlotTable;
 
+use super::check_restart;
 use super::ground::Ground;
 
 /// One sentence per broken promise; empty for a good plan.
@@ -23,7 +24,9 @@ pub fn faults(inputs: &Inputs, plan: &Plan) -> Vec<String> {
     };
     let mut replay = Replay::start(&ground);
     for (number, step) in plan.steps.iter().enumerate() {
-        replay.faults.extend(replay.why_not(step).map(|why| format!("step {}: {why}", number + 1)));
+        let is_last = number + 1 == plan.steps.len();
+        let why = replay.why_not(step, is_last);
+        replay.faults.extend(why.map(|why| format!("step {}: {why}", number + 1)));
         replay.carry_out(&step.act);
         replay.look_at_weights(number + 1);
     }
@@ -81,16 +84,21 @@ impl<'a> Replay<'a> {
                 self.attached = BTreeSet::from([*slot]);
                 self.primary = Some(*slot);
             }
+            Act::Restart(layout) => {
+                self.in_force = layout.table.clone();
+                self.attached = layout.attached.clone();
+            }
         }
     }
 
-    fn why_not(&self, step: &Step) -> Option<String> {
+    fn why_not(&self, step: &Step, is_last: bool) -> Option<String> {
         match &step.act {
             Act::WriteConf(table) => self.why_not_write(table),
             Act::Reload => None,
             Act::Attach(slot) => self.why_not_attach(*slot),
             Act::Detach(slot) => self.why_not_detach(*slot),
             Act::Promote(slot) => self.why_not_promote(*slot),
+            Act::Restart(layout) => check_restart::why_not(self.ground, layout, is_last),
         }
     }
 

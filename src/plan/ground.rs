@@ -11,9 +11,11 @@ use crate::model::plan::Hold;
 use crate::model::policy::Policy;
 use crate::model::pool::PoolView;
 use crate::model::reach::{Answer, Loss, Reachability};
+use crate::model::restart::{RestartMode, Restarts};
 use crate::model::slots::SlotTable;
 
 /// The views of a moment in which acting is allowed.
+#[derive(Clone)]
 pub struct Ground<'a> {
     pub cluster: &'a ClusterView,
     pub pool: &'a PoolView,
@@ -26,6 +28,7 @@ pub struct Ground<'a> {
     pub lost: Option<&'a Loss>,
     pub policy: &'a Policy,
     pub past: &'a Past,
+    pub restarts: &'a Restarts,
     /// `Err`: nobody leads, or nobody knows where.
     pub leader: Result<Leader<'a>, Hold>,
 }
@@ -64,6 +67,7 @@ impl<'a> Ground<'a> {
             lost: inputs.lost.as_ref(),
             policy: &inputs.policy,
             past: &inputs.past,
+            restarts: &inputs.restarts,
             leader,
         })
     }
@@ -109,9 +113,16 @@ impl<'a> Ground<'a> {
         Some(file.entries.get(&slot).map_or(0.0, |e| e.weight))
     }
 
-    /// pgpool itself is broken: said in every plan, though work goes on over TCP.
-    pub fn damage_holds(&self) -> impl Iterator<Item = Hold> {
-        self.pool.damage.iter().map(|what| hold(what.clone()))
+    /// pgpool itself is broken, and why it is not restarted: work goes on over TCP.
+    pub fn damage_holds(&self, why_not: &str) -> Vec<Hold> {
+        let never = self.policy.restart.mode == RestartMode::Never;
+        let say = |what: &String| match never {
+            true => {
+                hold(format!("{what}: restart pgpool when convenient (see README, damaged pgpool)"))
+            }
+            false => hold(format!("{what}: {why_not}")),
+        };
+        self.pool.damage.iter().map(say).collect()
     }
 
     /// The file cannot be used: slots and weights stay as they are.

@@ -7,6 +7,8 @@
 pub mod assign;
 pub mod attach;
 pub mod check;
+pub mod check_restart;
+pub mod compact;
 pub mod describe;
 pub mod detach;
 pub mod ground;
@@ -15,6 +17,7 @@ pub mod lag;
 pub mod leaving;
 pub mod questions;
 pub mod reader;
+pub mod restart;
 pub mod sequence;
 pub mod stand_in;
 pub mod vanished;
@@ -56,16 +59,17 @@ pub fn plan(inputs: &Inputs) -> Plan {
     holds.extend(vanished::holds(&ground, &assignment));
     holds.extend(held::holds(&ground, &assignment));
     holds.extend(waiting);
-    holds.splice(0..0, assignment.holds);
+    holds.splice(0..0, assignment.holds.iter().cloned());
     holds.extend(ground.file_hold());
-    holds.extend(ground.damage_holds());
-    Plan {
+    let mut plan = Plan {
         revision: Some(ground.cluster.revision),
         leader: ground.cluster.leader.clone(),
         steps,
         holds,
         slots: rows,
-    }
+    };
+    restart::add_to(&mut plan, &ground, &assignment, &wishes);
+    plan
 }
 
 /// Nothing may be done: the slots are shown as they are.

@@ -11,18 +11,18 @@ use super::assign::Assignment;
 use super::ground::Ground;
 use super::sequence::Sequence;
 use super::wish::{Want, Wishes};
-use super::{assign, leaving, stand_in, vanished, wish};
+use super::{assign, leaving, restart, stand_in, vanished, wish};
 
 /// Every server that pgpool would log in to, if something should be attached: the attached ones,
 /// the ones to attach, and the leader. When pgpool's primary may be lost: it, and who could stand
 /// in. Empty when nothing is, or may be, done.
 pub fn servers_to_ask(inputs: &Inputs) -> BTreeSet<Address> {
     let Ok(ground) = Ground::of(inputs) else { return BTreeSet::new() };
-    if !ground.may_command() {
-        return BTreeSet::new();
-    }
     let assignment = assign::members_to_slots(&ground);
     let wishes = wish::of_each_slot(&ground, &assignment);
+    if !ground.may_command() {
+        return to_attach(&ground, &assignment, &wishes); // for a restart: pgpool's own matter
+    }
     let candidates = stand_in::servers_to_ask(&ground, &assignment, &wishes);
     if ground.lost.is_some() && !candidates.is_empty() {
         return BTreeSet::from_iter(candidates); // first things first: the others may be silent
@@ -34,7 +34,9 @@ pub fn servers_to_ask(inputs: &Inputs) -> BTreeSet<Address> {
 
 fn to_attach(ground: &Ground, assignment: &Assignment, wishes: &Wishes) -> BTreeSet<Address> {
     let standby = ground.cluster.standby_cluster;
-    if ground.leader.is_err() || (assignment.leader.is_none() && !standby) {
+    let restart = restart::is_wanted(ground, assignment, wishes);
+    let no_attach = !ground.may_command() || (assignment.leader.is_none() && !standby);
+    if ground.leader.is_err() || (no_attach && !restart) {
         return BTreeSet::new();
     }
     // A promote that is due leaves nobody but the leader attached.
@@ -57,12 +59,16 @@ fn to_attach(ground: &Ground, assignment: &Assignment, wishes: &Wishes) -> BTree
     let mut ask: BTreeSet<Address> = vanished.map(|(_, address)| address.clone()).collect();
     let leaving = wishes.leaving(ground).filter(|(_, w)| leaving::must_be_asked(w));
     ask.extend(leaving.filter_map(|(s, _)| address(s)));
-    if !attach && !detach {
+    if !attach && !detach && !restart {
         return ask;
     }
-    let concerned = entries.iter().filter(|(s, _)| wanted(s) || attached(s));
+    // A restart ends what keeps a slot out for a while: everybody may come up.
+    let concerned = entries.iter().filter(|(s, _)| restart || wanted(s) || attached(s));
     ask.extend(concerned.filter_map(|(s, _)| address(*s)));
     ask.extend(ground.leader_at().cloned());
+    if restart {
+        ask.extend(assignment.homeless.iter().filter_map(|m| m.address.clone().ok()));
+    }
     ask
 }
 

@@ -88,6 +88,21 @@ fn one_change_to_a_good_file_is_one_problem() {
         ),
         (
             "config_path: /etc",
+            "restart: {mode: pcp_shutdown, command: [x]}, config_path: /etc",
+            "pgpool.restart.command",
+        ),
+        (
+            "config_path: /etc",
+            "restart: {window: [\"2-4\"]}, config_path: /etc",
+            "pgpool.restart.window",
+        ),
+        (
+            "config_path: /etc",
+            "restart: {max_per_hour: 0}, config_path: /etc",
+            "pgpool.restart.max_per_hour",
+        ),
+        (
+            "config_path: /etc",
             "restart: {mode: never}, exec_path: x, config_path: /etc",
             "pgpool.exec_path",
         ),

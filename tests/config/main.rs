@@ -12,7 +12,7 @@ use std::time::Duration;
 use geo_agent::config::settings::{Config, Restart, SslMode};
 use geo_agent::config::{self, Loaded, Problem, keys};
 use geo_agent::model::patience::Patience;
-use geo_agent::model::policy::RestartMode;
+use geo_agent::model::restart::RestartMode;
 use geo_agent::yaml::{self, Node};
 
 /// The least that is a configuration.
@@ -99,7 +99,7 @@ fn defaults_fill_what_is_not_given() {
     assert_eq!(probe, None);
     assert_eq!((policy.slots, policy.sql_probe), (16, false));
     assert_eq!(policy.location_tag, "location");
-    assert_eq!(policy.restart, RestartMode::Never);
+    assert_eq!(policy.restart.mode, RestartMode::Never);
     assert_eq!(policy.patience, Patience::default());
 }
 
@@ -128,7 +128,7 @@ fn a_file_of_geo_pgpool_mgr_loads_as_it_stands() {
     assert_eq!(config.etcd.login, None);
     assert_eq!(config.pgpool.config_path, Path::new("/tmp/pgpool.conf"));
     assert_eq!(config.pgpool.pcp, None);
-    assert_eq!(config.policy.restart, RestartMode::Supervise);
+    assert_eq!(config.policy.restart.mode, RestartMode::Supervise);
     assert_eq!(config.policy.local_backends.get("node-2"), Some(&1.0));
     let Restart::Supervise(supervise) = config.pgpool.restart else { panic!("not supervised") };
     assert_eq!(supervise.exec_path, Path::new("/usr/bin/pgpool"));
@@ -185,7 +185,7 @@ pgpool:
   config_path: c
   slots: '128'
   pcp: {host: /run/pgpool, port: 9999, username: geo, passfile: pcppass}
-  restart: {mode: command, command: [systemctl, restart, pgpool2]}
+  restart: {mode: command, command: [systemctl, restart, pgpool2], window: ['02:00-04:00', '23:30-00:10'], max_per_hour: 3, when_sessions_below: 5}
 probe: {username: x, dbname: d, interval: 2m, timeout: 0.5, failure_threshold: 1, sslmode: verify-ca, sslrootcert: pem}
 ";
     let Loaded { config, warnings } = config::parse(text, &dir.0).unwrap();
@@ -196,7 +196,10 @@ probe: {username: x, dbname: d, interval: 2m, timeout: 0.5, failure_threshold: 1
     assert_eq!(config.etcd.tls.unwrap().client.unwrap().1, dir.0.join("pem"));
     assert_eq!(config.pgpool.pcp.unwrap().login.password.reveal(), "a:b");
     assert_eq!(config.policy.local_backends.into_values().collect::<Vec<_>>(), [1.0, 0.5]);
-    assert_eq!((config.policy.slots, config.policy.restart), (128, RestartMode::Command));
+    assert_eq!((config.policy.slots, config.policy.restart.mode), (128, RestartMode::Command));
+    let restart = &config.policy.restart;
+    assert_eq!((restart.max_per_hour, restart.when_sessions_below), (3, Some(5)));
+    assert_eq!(restart.window_text(), "02:00-04:00, 23:30-00:10 UTC");
     let probe = config.probe.unwrap();
     assert_eq!(probe.interval, Duration::from_secs(120));
     assert_eq!(probe.timeout, Duration::from_millis(500));

@@ -18,13 +18,14 @@ use geo_agent::model::slots::SlotTable;
 use geo_agent::observe::Observer;
 use geo_agent::patroni::Seen;
 use geo_agent::reconcile::{Reconciler, Round, Watch};
-use geo_agent::seams::{Ask, ConfFile, Health, Pool, PoolRequest, Prober};
+use geo_agent::seams::{Ask, ConfFile, Pool, PoolRequest, Prober};
 
 use super::fake_pool::FakePool;
+use super::lab_keeper::{LabHealth, LabKeeper, Restarting};
 use super::refusal::Refusal;
 use super::world::World;
 
-pub type Loop = Reconciler<LabPool, LabFile, LabProber, Whole>;
+pub type Loop = Reconciler<LabPool, LabFile, LabProber, LabHealth, LabKeeper>;
 
 /// One agent's surroundings.
 #[derive(Clone)]
@@ -42,6 +43,8 @@ pub struct State {
     /// What the file holds, whatever pgpool makes of it.
     pub file: SlotTable,
     pub edited: bool,
+    pub damage: Vec<String>,
+    pub restarting: Restarting,
     /// How each server answers; nobody serves elsewhere.
     pub truth: BTreeMap<Address, Answer>,
     /// pgpool does not answer.
@@ -81,6 +84,8 @@ impl Lab {
             pool,
             file,
             edited: false,
+            damage: Vec::new(),
+            restarting: Restarting::default(),
             truth: world.truth.clone(),
             away: false,
             refusals: 0,
@@ -165,8 +170,10 @@ impl Lab {
     /// The loop as the daemon runs it.
     pub fn agent(&self) -> Loop {
         let prober = LabProber { lab: self.clone() };
+        let health = LabHealth { lab: self.clone() };
         Reconciler {
-            observer: Observer::new(self.pool(), self.file(), prober, Whole),
+            observer: Observer::new(self.pool(), self.file(), prober, health),
+            keeper: LabKeeper { lab: self.clone() },
             policy: self.policy.clone(),
             cluster: self.word.subscribe(),
             past: Arc::new(Past::default()),
@@ -307,6 +314,9 @@ impl ConfFile for LabFile {
     }
 
     async fn write(&self, table: &SlotTable) -> Result<(), Refusal> {
+        if !self.lab.state().restarting.may_act() {
+            std::future::pending::<()>().await;
+        }
         let mut state = self.lab.state();
         (state.file, state.edited) = (table.clone(), false);
         state.writes += 1;
@@ -340,15 +350,4 @@ impl Prober for LabProber {
         let why = "connection refused".to_owned();
         (!answers.of(server)?.is_alive()).then(|| Loss { server: server.clone(), why })
     }
-}
-
-/// pgpool's files are all there.
-pub struct Whole;
-
-impl Health for Whole {
-    fn damage(&self, _: &BTreeMap<String, String>) -> Vec<String> {
-        Vec::new()
-    }
-
-    fn wake(&self, _: &PoolView) {}
 }

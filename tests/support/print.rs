@@ -26,8 +26,12 @@ pub fn print(plan: &Plan) -> String {
 }
 
 pub fn line_of_step(step: &Step) -> String {
-    let what = match step.act {
+    let what = match &step.act {
         Act::WriteConf(_) | Act::Reload => step.act.op().to_owned(),
+        Act::Restart(_) => match &step.member {
+            Some(member) => format!("restart for {member}"),
+            None => "restart".to_owned(),
+        },
         Act::Attach(slot) | Act::Detach(slot) | Act::Promote(slot) => {
             let member = step.member.as_ref().map_or("?".to_owned(), |m| m.to_string());
             format!("{} {slot} {member}", step.act.op())

@@ -13,11 +13,12 @@ use geo_agent::model::orders::Orders;
 use geo_agent::model::past::Past;
 use geo_agent::model::patience::Patience;
 use geo_agent::model::plan::{Act, Disruption, Plan, Step};
-use geo_agent::model::policy::{OnPrimaryLoss, Policy, RestartMode};
+use geo_agent::model::policy::{OnPrimaryLoss, Policy};
 use geo_agent::model::pool::{
     NodeRole, NodeStatus, PoolNode, PoolVersion, PoolView, Sessions, Watchdog,
 };
 use geo_agent::model::reach::{Answer, Loss, Reachability};
+use geo_agent::model::restart::{Layout, RestartPolicy, Restarts};
 use geo_agent::model::slots::{SlotEntry, SlotTable};
 use geo_agent::plan::{plan, questions};
 
@@ -41,6 +42,8 @@ pub struct World {
     pub pool: Pgpool,
     pub file: Seen<SlotTable>,
     pub file_edited: bool,
+    pub damage: Vec<String>,
+    pub restarts: Restarts,
     pub policy: Policy,
     /// What the clock says.
     pub elapsed: Elapsed,
@@ -129,6 +132,8 @@ pub fn world() -> World {
         },
         file: Ok(SlotTable::default()),
         file_edited: false,
+        damage: Vec::new(),
+        restarts: Restarts::default(),
         policy: Policy {
             slots: 8,
             location: Some("eu".to_owned()),
@@ -136,7 +141,7 @@ pub fn world() -> World {
             local_backends: BTreeMap::new(),
             sql_probe: true,
             on_primary_loss: OnPrimaryLoss::StandIn,
-            restart: RestartMode::Never,
+            restart: RestartPolicy::default(),
             patience: Patience::default(),
         },
         elapsed: Elapsed::default(),
@@ -283,7 +288,11 @@ impl World {
             policy: Arc::new(self.policy.clone()),
             past: Arc::new(self.past.clone()),
             elapsed: self.elapsed.clone(),
+            restarts: self.restarts.clone(),
         };
+        if let Ok(pool) = &mut inputs.pool {
+            pool.damage.clone_from(&self.damage);
+        }
         let asked: BTreeSet<Address> = match self.asking {
             Asking::Never => BTreeSet::new(),
             Asking::AsNeeded => questions::servers_to_ask(&inputs),
@@ -329,12 +338,31 @@ impl World {
             Act::Attach(slot) => self.attach(*slot, &mut effect),
             Act::Detach(slot) => self.detach(*slot, &mut effect),
             Act::Promote(slot) => self.promote(*slot, &mut effect),
+            Act::Restart(layout) => self.restart(layout, &mut effect),
         }
         let all_down = self.pool.attached().is_empty();
         if had_reads && !self.pool.has_reads() && !all_down && self.file.is_ok() {
             effect.trouble.push("every attached slot has weight 0".to_owned());
         }
         effect
+    }
+
+    /// pgpool comes up with the table, and the states that its status file was given.
+    fn restart(&mut self, layout: &Layout, effect: &mut Effect) {
+        effect.ended = Disruption::Restart;
+        // Whoever keeps time starts anew with pgpool, for what it knows by slot.
+        self.elapsed.by_hand.clear();
+        self.elapsed.draining.clear();
+        let node = |(slot, e): (&SlotIndex, &SlotEntry)| {
+            let up = layout.attached.contains(slot);
+            let status = if up { NodeStatus::Up } else { NodeStatus::Down };
+            (*slot, Node { host: e.host.clone(), port: e.port, status, weight: e.weight })
+        };
+        self.pool.nodes = layout.table.entries.iter().map(node).collect();
+        self.file = Ok(layout.table.clone());
+        self.file_edited = false;
+        self.damage.clear();
+        self.search(effect);
     }
 
     fn attach(&mut self, slot: SlotIndex, effect: &mut Effect) {

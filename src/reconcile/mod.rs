@@ -2,45 +2,31 @@
 //! decided from what is there, so a burst of events is one look, and a lost one is made up for by
 //! the next.
 
+mod news;
+mod pace;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
 
-use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 use tracing::{error, info, warn};
 
 use crate::apply::apply;
-use crate::backoff::Retry;
 use crate::model::cluster::ClusterView;
-use crate::model::ids::{Address, MemberName};
+use crate::model::ids::Address;
 use crate::model::inputs::{Inputs, Seen};
 use crate::model::past::Past;
-use crate::model::plan::Act;
-use crate::model::plan::Plan;
+use crate::model::plan::{Act, Disruption, Plan};
 use crate::model::policy::Policy;
 use crate::model::reach::{Answer, Loss};
 use crate::observe::{Observer, Questions, chain};
-use crate::patroni;
 use crate::plan::{check, plan, questions};
-use crate::retry::{Outcome, next_look};
-use crate::seams::{ConfFile, Health, Pool, Prober};
-
-/// How often a leader that is about to become writable is asked, at first. Each question is one SQL
-/// login; a longer pause is added to the write gap when the change is to a detached leader.
-const LEADER_POLL: Duration = Duration::from_millis(15);
-/// A leader in a long recovery is asked less and less: the pause is this part of the wait so far.
-const LEADER_POLL_PART: u32 = 10;
-
-/// The newest word on the cluster, as the follower publishes it.
-pub type ClusterNews = watch::Receiver<patroni::Seen>;
-
-/// Whoever watches pgpool's primary: told which server that is, and heard when it is lost.
-#[derive(Clone)]
-pub struct Watch {
-    pub server: watch::Sender<Option<Address>>,
-    pub lost: watch::Receiver<Option<Loss>>,
-}
+use crate::restart::Restart;
+use crate::retry::Outcome;
+use crate::seams::{ConfFile, Health, Keeper, Pool, Prober};
+pub use news::{ClusterNews, Watch};
+use news::{heard, no_longer_leads, word_on};
+use pace::{Awaited, Pace, leader_awaited};
 
 /// What one look came to; for the log and for `status`.
 pub struct Round {
@@ -52,8 +38,9 @@ pub struct Round {
 }
 
 /// The loop and what it works with.
-pub struct Reconciler<P, C, R, H> {
+pub struct Reconciler<P, C, R, H, K> {
     pub observer: Observer<P, C, R, H>,
+    pub keeper: K,
     pub policy: Arc<Policy>,
     pub cluster: ClusterNews,
     pub watch: Watch,
@@ -63,32 +50,7 @@ pub struct Reconciler<P, C, R, H> {
     pub observes: bool,
 }
 
-/// What the loop keeps from look to look beside the [`Past`]. Nothing is decided by it but the time
-/// of the next look.
-#[derive(Default)]
-struct Pace {
-    backoff: Retry,
-    /// Looks that led to steps since the last one that led to none.
-    acted: u32,
-    leader: Option<MemberName>,
-    awaited: Option<Awaited>,
-}
-
-/// A leader that is not writable yet.
-#[derive(Clone)]
-struct Awaited {
-    leader: Address,
-    since: Instant,
-}
-
-impl Watch {
-    /// Nobody watches.
-    pub fn nobodys() -> Self {
-        Watch { server: watch::Sender::new(None), lost: watch::channel(None).1 }
-    }
-}
-
-impl<P: Pool, C: ConfFile, R: Prober, H: Health> Reconciler<P, C, R, H> {
+impl<P: Pool, C: ConfFile, R: Prober, H: Health, K: Keeper> Reconciler<P, C, R, H, K> {
     /// Runs until it is dropped, or until whoever follows the cluster is gone: what was known last
     /// would be believed for ever. `report` is told of every round.
     pub async fn run(self, mut report: impl FnMut(&Round)) {
@@ -142,6 +104,8 @@ impl<P: Pool, C: ConfFile, R: Prober, H: Health> Reconciler<P, C, R, H> {
         lost: Option<Loss>,
         past: Arc<Past>,
     ) -> Option<(Round, Outcome, Option<Address>)> {
+        // A signal may have broken a restart off; until it is over nothing else counts.
+        let resumed = self.resume().await.err();
         let inputs = self.look(cluster, lost, past).await?;
         self.watch.server.send_if_modified(|watched| {
             let server = questions::server_to_watch(&inputs);
@@ -151,7 +115,8 @@ impl<P: Pool, C: ConfFile, R: Prober, H: Health> Reconciler<P, C, R, H> {
             }
             other
         });
-        Some(self.act(&inputs).await)
+        let (round, outcome, awaited) = self.act(&inputs).await;
+        Some((Round { failure: round.failure.or(resumed), ..round }, outcome, awaited))
     }
 
     /// A look may take as long as a silent server; other news do not wait for that, and what is
@@ -200,6 +165,13 @@ impl<P: Pool, C: ConfFile, R: Prober, H: Health> Reconciler<P, C, R, H> {
         }
     }
 
+    /// Finishes or undoes a restart that was broken off.
+    async fn resume(&self) -> Result<(), String> {
+        let Observer { pool, file, .. } = &self.observer;
+        let done = Restart { pool, file, keeper: &self.keeper }.resume().await;
+        done.inspect_err(|error| error!("{error}")).map_err(|error| chain(&error))
+    }
+
     /// Applies a plan as long as its leader leads: after that the rest of it is worth nothing, and
     /// dropped, with the reason.
     async fn carry_out(&self, inputs: &Inputs, plan: &Plan) -> Result<Option<String>, String> {
@@ -207,6 +179,14 @@ impl<P: Pool, C: ConfFile, R: Prober, H: Health> Reconciler<P, C, R, H> {
             && plan.steps.iter().any(|step| matches!(step.act, Act::Promote(_)))
         {
             self.observer.health.wake(pool);
+        }
+        let Observer { pool, file, .. } = &self.observer;
+        let apply = async {
+            let done = apply(pool, file, &self.keeper, plan).await;
+            done.map(|()| None).map_err(|surprise| chain(&surprise))
+        };
+        if plan.disruption() == Disruption::Restart {
+            return apply.await; // half of it is no pgpool
         }
         let mut lost = self.watch.lost.clone();
         lost.mark_unchanged();
@@ -219,82 +199,20 @@ impl<P: Pool, C: ConfFile, R: Prober, H: Health> Reconciler<P, C, R, H> {
             () = heard(&mut lost) => {
                 Ok(Some("pgpool's primary is lost, or is back".to_owned()))
             }
-            done = apply(&self.observer.pool, &self.observer.file, plan) => {
-                done.map(|()| None).map_err(|surprise| chain(&surprise))
-            }
+            done = apply => done,
         }
     }
 
     /// Asks the awaited leader until it is writable. Never returns when nobody is awaited.
     async fn until_writable(&self, awaited: Option<&Awaited>) {
-        let Some(Awaited { leader, since }) = awaited else {
-            return std::future::pending().await;
-        };
+        let Some(awaited) = awaited else { return std::future::pending().await };
+        let leader = &awaited.leader;
         let question = BTreeSet::from([leader.clone()]);
         loop {
-            sleep(LEADER_POLL.max(since.elapsed() / LEADER_POLL_PART)).await;
+            sleep(awaited.pause()).await;
             if self.observer.prober.ask(&question).await.of(leader) == Some(&Answer::Writable) {
                 return;
             }
-        }
-    }
-}
-
-impl Pace {
-    /// How long to wait after this round.
-    fn after(&mut self, round: &Round, outcome: Outcome, awaited: Option<Address>) -> Duration {
-        let another = self.leader != round.plan.leader;
-        if another || outcome == Outcome::Settled {
-            self.backoff.reset();
-            self.acted = 0;
-        }
-        self.leader.clone_from(&round.plan.leader);
-        self.acted += u32::from(outcome == Outcome::Acted);
-        let before = self.awaited.take();
-        self.awaited = awaited.map(|leader| match before.filter(|b| b.leader == leader) {
-            Some(before) => before,
-            None => Awaited { leader, since: Instant::now() },
-        });
-        next_look(outcome, self.acted, || self.backoff.next_delay())
-    }
-}
-
-/// The leader, if it has just said by SQL that it is still in recovery, or does not serve: then
-/// asking again is quicker than waiting for etcd. Where SQL cannot say, asking again is no use.
-fn leader_awaited(inputs: &Inputs) -> Option<Address> {
-    let leader = inputs.cluster.as_ref().ok()?.leader_member()?.address.as_ref().ok()?;
-    let may_change = !matches!(inputs.reach.of(leader)?, Answer::Writable | Answer::Alive(_));
-    let open = inputs.policy.sql_probe && may_change;
-    (open && !questions::servers_to_ask(inputs).is_empty()).then(|| leader.clone())
-}
-
-/// Resolves at the next word of whoever watches; never when nobody does.
-async fn heard(lost: &mut watch::Receiver<Option<Loss>>) {
-    if lost.changed().await.is_err() {
-        std::future::pending::<()>().await;
-    }
-}
-
-/// Not knowing is a reason to hold, never a view.
-fn word_on(seen: &patroni::Seen) -> Seen<Arc<ClusterView>> {
-    match seen {
-        patroni::Seen::Known { view, .. } => Ok(view.clone()),
-        patroni::Seen::Unknown { why, .. } => Err(why.clone()),
-    }
-}
-
-/// Resolves as soon as this leader is not known to lead, and says why.
-async fn no_longer_leads(mut news: ClusterNews, leader: Option<&MemberName>) -> String {
-    loop {
-        let now = word_on(&news.borrow_and_update()).map(|view| view.leader.clone());
-        match now {
-            Ok(now) if now.as_ref() == leader => {}
-            Ok(Some(other)) => return format!("{other} holds the leader key now"),
-            Ok(None) => return "nobody holds the leader key any more".to_owned(),
-            Err(why) => return why,
-        }
-        if news.changed().await.is_err() {
-            return "whoever follows the cluster in etcd is gone".to_owned();
         }
     }
 }
