@@ -6,7 +6,7 @@ use super::docker::{Suite, eventually, is};
 use super::pgpool::steps;
 use super::scene::{EU, HOME, Scene};
 
-const COUNT: usize = 12;
+const COUNT: usize = 20;
 
 /// Every session that this pgpool version promises to keep has lived, and each kind was there.
 fn assert_kept(fates: &[Fate], suite: &Suite, promised: impl Fn(&Fate) -> bool) {
