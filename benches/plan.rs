@@ -12,6 +12,7 @@ use geo_agent::model::policy::{Policy, RestartMode};
 use geo_agent::model::pool::{NodeRole, NodeStatus, PoolNode, PoolVersion, PoolView};
 use geo_agent::model::reach::{Answer, Reachability};
 use geo_agent::model::slots::{SlotEntry, SlotTable};
+use geo_agent::model::turn::Undone;
 use geo_agent::plan::{check, plan, questions};
 
 const SLOTS: usize = 128;
@@ -88,6 +89,7 @@ fn inputs(leader: usize) -> Inputs {
                 .collect(),
         }),
         reach: Reachability((0..SLOTS).map(|n| (address(n), answer(n))).collect()),
+        undone: Undone::default(),
         policy: Arc::new(Policy {
             slots: 128,
             location: Some("eu".to_owned()),

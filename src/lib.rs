@@ -16,6 +16,7 @@
 //! | [`observe`] | gathers one set of inputs | `seams`, `plan`, `model` |
 //! | [`apply`] | carries a plan out, step by step, and verifies each by looking again | `seams`, `model` |
 //! | [`retry`] | when to look again; pure | std |
+//! | [`turns`] | when this agent's turn comes in a watchdog cluster | `plan`, `model` |
 //! | [`holding`] | since when each hold holds; pure | `model` |
 //! | [`reconcile`] | the loop: wait, observe, plan, apply, look again | the above, and `patroni`'s word |
 //! | [`config`] | the YAML file to checked settings; every problem in one report | `yaml`, `model` |
@@ -40,4 +41,5 @@ pub mod probe;
 pub mod reconcile;
 pub mod retry;
 pub mod seams;
+pub mod turns;
 pub mod yaml;

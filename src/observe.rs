@@ -14,6 +14,7 @@ use crate::model::policy::Policy;
 use crate::model::pool::{PoolVersion, PoolView};
 use crate::model::reach::Reachability;
 use crate::model::slots::SlotTable;
+use crate::model::turn::Undone;
 use crate::plan::questions;
 use crate::seams::{Ask, ConfFile, Health, Pool, Prober};
 
@@ -82,7 +83,8 @@ impl<P: Pool, C: ConfFile, R: Prober, H: Health> Observer<P, C, R, H> {
         let (file, file_edited) = self.file().await;
         let pool = self.pool().await;
         let reach = Reachability::default();
-        let mut inputs = Inputs { cluster, pool, file, file_edited, reach, policy };
+        let undone = Undone::default();
+        let mut inputs = Inputs { cluster, pool, file, file_edited, reach, undone, policy };
         *self.last.borrow_mut() = Some((Instant::now(), inputs.clone()));
         if questions == Questions::All || !questions::promote_is_due(&inputs) {
             let servers = questions::servers_to_ask(&inputs);
@@ -101,7 +103,7 @@ impl<P: Pool, C: ConfFile, R: Prober, H: Health> Observer<P, C, R, H> {
     ) -> Option<Inputs> {
         let (_, last) = self.last.take().filter(|(at, _)| at.elapsed() < PROMOTE_ON)?;
         let inputs = Inputs { cluster: cluster.clone(), policy: policy.clone(), ..last };
-        questions::promote_is_due(&inputs).then_some(inputs)
+        questions::promote_is_ours(&inputs).then_some(inputs)
     }
 
     /// The slot table, and whether its block was edited in a way that the table does not show.

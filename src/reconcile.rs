@@ -23,6 +23,7 @@ use crate::patroni;
 use crate::plan::{check, plan, questions};
 use crate::retry::{Outcome, next_look};
 use crate::seams::{ConfFile, Health, Pool, Prober};
+use crate::turns::Turns;
 
 /// How often a leader that is about to become writable is asked, at first. Each question is one SQL
 /// login; a longer pause is added to the write gap when the change is to a detached leader.
@@ -69,12 +70,16 @@ impl<P: Pool, C: ConfFile, R: Prober, H: Health> Reconciler<P, C, R, H> {
     /// would be believed for ever. `report` is told of every round.
     pub async fn run(self, mut report: impl FnMut(&Round)) {
         let mut pace = Pace::default();
+        let mut turns = Turns::default();
         let mut news = self.cluster.clone();
         while news.has_changed().is_ok() {
             let cluster = word_on(&news.borrow_and_update());
-            let (round, outcome, awaited) = self.round(cluster).await;
+            let (round, outcome, awaited) = self.round(cluster, &mut turns).await;
             report(&round);
-            let pause = pace.after(&round, outcome, awaited);
+            let pause = match (pace.after(&round, outcome, awaited), outcome) {
+                (pause, Outcome::Settled) => turns.wait(pause),
+                (pause, _) => pause,
+            };
             if pause.is_zero() {
                 continue;
             }
@@ -98,10 +103,17 @@ impl<P: Pool, C: ConfFile, R: Prober, H: Health> Reconciler<P, C, R, H> {
     }
 
     /// One look and what follows from it.
-    async fn round(&self, cluster: Seen<Arc<ClusterView>>) -> (Round, Outcome, Option<Address>) {
+    async fn round(
+        &self,
+        cluster: Seen<Arc<ClusterView>>,
+        turns: &mut Turns,
+    ) -> (Round, Outcome, Option<Address>) {
         let policy = self.policy.clone();
+        let undone = turns.at_a_look();
         let inputs = self.observer.inputs(cluster, policy, Questions::UrgentFirst).await;
+        let inputs = Inputs { undone, ..inputs };
         let plan = plan(&inputs);
+        turns.note(&inputs, &plan);
         let faults = check::faults(&inputs, &plan);
         if !faults.is_empty() {
             error!("geo-agent's own plan is unsafe and is not carried out: {}", faults.join("; "));

@@ -10,7 +10,9 @@
 //! | `pool 0:eu-1=primary 1:eu-2=up 2:us-1=down 3:gap 4:spoilt`, `pool unknown` | pgpool |
 //! | `file 0:eu-1=1 1:eu-2=1`, `file as pool`, `file lost`, `file edited` | the slot table and its weights |
 //! | `reach eu-1=writable eu-2=hung`, `reach well`, `reach nobody` | how servers answer if asked |
-//! | `sessions 12 0:3 1:9`, `watchdog standby`, `watchdog leader` | more of pgpool |
+//! | `sessions 12 0:3 1:9` | more of pgpool |
+//! | `watchdog wd-2=standby wd-1=leader wd-3=lost`, `watchdog … no-quorum` | its watchdog, this pgpool first |
+//! | `later 1.5` | another look after so many seconds, at which nothing else has changed |
 //! | `plan`, `apply 2`, `apply all` | decide; carry out, as a crash would stop it, or in full |
 
 mod support;
@@ -18,6 +20,7 @@ mod support;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::Path;
+use std::time::Duration;
 
 use geo_agent::model::cluster::{Role, State};
 use geo_agent::model::ids::{Address, MemberName, SlotIndex};
@@ -101,7 +104,8 @@ impl Play {
             "file" => self.file(&rest),
             "reach" => self.reach(&rest),
             "sessions" => self.world.pool.sessions = Some(sessions(&rest)),
-            "watchdog" => self.world.pool.watchdog = Some(watchdog(rest[0])),
+            "watchdog" => self.world.pool.watchdog = Some(watchdog(&rest)),
+            "later" => self.later(rest[0]),
             "plan" => self.plan(),
             "apply" => self.apply(rest[0]),
             other => panic!("no such command: {other}"),
@@ -114,13 +118,22 @@ impl Play {
     fn plan(&mut self) {
         let plan = self.world.plan();
         self.out += &print(&plan);
+        if plan.steps.is_empty() {
+            self.world.remember(&plan);
+        }
         for fault in check::faults(&self.world.inputs(), &plan) {
             let _ = writeln!(self.out, "  FAULT {fault}");
         }
     }
 
+    fn later(&mut self, seconds: &str) {
+        let seconds = seconds.parse().expect("a number of seconds");
+        self.world.undone.lasts += Duration::from_secs_f64(seconds);
+    }
+
     fn apply(&mut self, how_many: &str) {
         let plan = self.world.plan();
+        self.world.remember(&plan);
         let count = match how_many {
             "all" => plan.steps.len(),
             n => n.parse().expect("a number of steps"),
@@ -340,10 +353,10 @@ fn sessions(words: &[&str]) -> Sessions {
     }
 }
 
-fn watchdog(state: &str) -> Watchdog {
-    Watchdog {
-        nodes: vec![("here".to_owned(), state.to_uppercase())],
-        leader: Some("pgpool-1".to_owned()),
-        quorum: true,
-    }
+/// `wd-2=standby wd-1=leader no-quorum`
+fn watchdog(words: &[&str]) -> Watchdog {
+    let nodes = words.iter().filter_map(|w| w.split_once('='));
+    let nodes: Vec<_> = nodes.map(|(n, s)| (n.to_owned(), s.to_uppercase())).collect();
+    let leader = nodes.iter().find(|(_, state)| state == "LEADER").map(|(name, _)| name.clone());
+    Watchdog { nodes, leader, quorum: !words.contains(&"no-quorum") }
 }

@@ -7,6 +7,7 @@ use super::policy::Policy;
 use super::pool::PoolView;
 use super::reach::Reachability;
 use super::slots::SlotTable;
+use super::turn::Undone;
 
 /// A witness's word, or why there is none. "No word" never means "down".
 pub type Seen<T> = Result<T, String>;
@@ -21,5 +22,7 @@ pub struct Inputs {
     /// The block in pgpool.conf says more or other than the table: somebody edited it.
     pub file_edited: bool,
     pub reach: Reachability,
+    /// What this agent has left to another's turn, and for how long.
+    pub undone: Undone,
     pub policy: Arc<Policy>,
 }

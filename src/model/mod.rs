@@ -12,3 +12,4 @@ pub mod policy;
 pub mod pool;
 pub mod reach;
 pub mod slots;
+pub mod turn;

@@ -154,4 +154,20 @@ impl Watchdog {
     pub fn leads_here(&self) -> bool {
         self.nodes.first().is_some_and(|(_, state)| state == "LEADER")
     }
+
+    /// Where this pgpool stands in the order in which agents act: 0 leads, then come the other
+    /// ones that are alive, by name, which is the same order wherever it is worked out.
+    pub fn place(&self) -> u32 {
+        let Some((here, others)) = self.nodes.split_first().filter(|_| !self.leads_here()) else {
+            return 0;
+        };
+        let before = |(name, state): &&(String, String)| match state.as_str() {
+            "LEADER" => true,
+            "STANDBY" => *name < here.0,
+            _ => false,
+        };
+        // Without a leader, or with one that only this pgpool has not heard of, nobody is 0.
+        let led = others.iter().any(|(_, state)| state == "LEADER");
+        u32::try_from(others.iter().filter(before).count() + usize::from(!led)).unwrap_or(u32::MAX)
+    }
 }

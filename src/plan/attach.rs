@@ -19,8 +19,7 @@ pub struct Allowed {
 /// Says a hold for each slot that should be attached and may not be yet.
 pub fn allowed_now(sequence: &mut Sequence) -> Allowed {
     let wanted = wanted(sequence);
-    let Some(first) = wanted.first().copied() else { return Allowed::default() };
-    if !sequence.may_command(first) {
+    if wanted.is_empty() || !sequence.ground.may_command() {
         return Allowed::default();
     }
     if let Some(why) = why_no_primary_would_be_found(sequence) {

@@ -11,6 +11,7 @@ use crate::model::reach::Answer;
 use crate::model::slots::SlotTable;
 
 use super::ground::Ground;
+use super::turn;
 
 /// One sentence per broken promise; empty for a good plan.
 pub fn faults(inputs: &Inputs, plan: &Plan) -> Vec<String> {
@@ -22,11 +23,25 @@ pub fn faults(inputs: &Inputs, plan: &Plan) -> Vec<String> {
     };
     let mut replay = Replay::start(&ground);
     for (number, step) in plan.steps.iter().enumerate() {
-        replay.faults.extend(replay.why_not(step).map(|why| format!("step {}: {why}", number + 1)));
+        replay.faults.extend(
+            out_of_turn(inputs, step)
+                .or_else(|| replay.why_not(step))
+                .map(|why| format!("step {}: {why}", number + 1)),
+        );
         replay.carry_out(&step.act);
         replay.look_at_weights(number + 1);
     }
     replay.faults
+}
+
+/// In a watchdog cluster nobody but the agent beside the leader changes what it shares before the
+/// others have had their time.
+fn out_of_turn(inputs: &Inputs, step: &Step) -> Option<String> {
+    let watchdog = inputs.pool.as_ref().ok()?.watchdog.as_ref()?;
+    let first_of_others = turn::delay(watchdog, 0);
+    let waited = inputs.undone.steps_in || inputs.undone.lasts >= first_of_others;
+    let early = step.act.slot().is_some() && !watchdog.leads_here() && !waited;
+    early.then(|| "it is the turn of another agent of this watchdog cluster".to_owned())
 }
 
 struct Replay<'a> {

@@ -6,11 +6,15 @@ use crate::model::ids::{Address, SlotIndex};
 use crate::model::inputs::Inputs;
 use crate::model::plan::Hold;
 use crate::model::policy::Policy;
-use crate::model::pool::PoolView;
+use crate::model::pool::{PoolView, Watchdog};
 use crate::model::reach::{Answer, Reachability};
 use crate::model::slots::SlotTable;
+use crate::model::turn::Undone;
+
+use super::turn::Turn;
 
 /// The views of a moment in which acting is allowed.
+#[derive(Clone, Copy)]
 pub struct Ground<'a> {
     pub cluster: &'a ClusterView,
     pub pool: &'a PoolView,
@@ -20,6 +24,9 @@ pub struct Ground<'a> {
     pub file_edited: bool,
     pub reach: &'a Reachability,
     pub policy: &'a Policy,
+    /// Who may change what a watchdog cluster shares.
+    pub turn: Turn,
+    pub undone: &'a Undone,
     /// The member that holds the leader key; its address is known.
     pub leader: &'a Member,
     pub leader_at: &'a Address,
@@ -50,6 +57,8 @@ impl<'a> Ground<'a> {
             file_edited: inputs.file_edited,
             reach: &inputs.reach,
             policy: &inputs.policy,
+            turn: Turn::at_first(pool.watchdog.as_ref()),
+            undone: &inputs.undone,
             leader,
             leader_at,
         })
@@ -71,9 +80,14 @@ impl<'a> Ground<'a> {
         }
     }
 
-    /// pgpool takes commands here: it has no watchdog, or it is the watchdog's leader.
+    /// It is for this agent to attach, detach and promote.
     pub fn may_command(&self) -> bool {
-        self.pool.watchdog.as_ref().is_none_or(|w| w.leads_here())
+        self.turn != Turn::Others
+    }
+
+    /// The watchdog, if it is led from elsewhere.
+    pub fn watchdog_of_others(&self) -> Option<&'a Watchdog> {
+        self.pool.watchdog.as_ref().filter(|w| !w.leads_here())
     }
 
     /// The weight that the file gives a slot now, 0 for a slot that is not in it; `None` without a

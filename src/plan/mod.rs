@@ -13,6 +13,7 @@ pub mod ground;
 pub mod questions;
 pub mod sequence;
 pub mod stand_in;
+pub mod turn;
 pub mod weights;
 pub mod wish;
 
@@ -34,11 +35,13 @@ pub fn plan(inputs: &Inputs) -> Plan {
     };
     let assignment = assign::members_to_slots(&ground);
     let wishes = wish::of_each_slot(&ground, &assignment);
+    let (ground, not_yet) = turn::take(ground, &assignment, &wishes);
     let sequence = Sequence::towards(&ground, &assignment, &wishes);
 
     let rows = rows(&ground, &assignment, &sequence);
     let (steps, mut holds) = sequence.into_parts();
     holds.splice(0..0, assignment.holds);
+    holds.extend(not_yet);
     holds.extend(ground.file_hold());
     holds.extend(ground.damage_holds());
     Plan {

@@ -9,6 +9,7 @@ use crate::model::inputs::Inputs;
 use super::assign::Assignment;
 use super::ground::Ground;
 use super::sequence::Sequence;
+use super::turn::Turn;
 use super::wish::{Want, Wishes};
 use super::{assign, wish};
 
@@ -19,7 +20,7 @@ pub fn servers_to_ask(inputs: &Inputs) -> BTreeSet<Address> {
     let assignment = assign::members_to_slots(&ground);
     let wishes = wish::of_each_slot(&ground, &assignment);
     let standby = ground.cluster.standby_cluster;
-    if !ground.may_command() || (assignment.leader.is_none() && !standby) {
+    if assignment.leader.is_none() && !standby {
         return BTreeSet::new();
     }
     // A promote that is due leaves nobody but the leader attached.
@@ -44,6 +45,12 @@ pub fn servers_to_ask(inputs: &Inputs) -> BTreeSet<Address> {
     ask
 }
 
+/// As [`promote_is_due`], and this agent need not even look whether another has done it.
+pub fn promote_is_ours(inputs: &Inputs) -> bool {
+    let ours = |ground: &Ground| ground.turn == Turn::Own;
+    Ground::of(inputs).as_ref().is_ok_and(ours) && promote_is_due(inputs)
+}
+
 /// The leader's slot can be promoted at once: every millisecond counts, and nobody need be asked.
 pub fn promote_is_due(inputs: &Inputs) -> bool {
     let Ok(ground) = Ground::of(inputs) else { return false };
@@ -55,5 +62,5 @@ pub fn promote_is_due(inputs: &Inputs) -> bool {
 fn is_due(ground: &Ground, assignment: &Assignment, wishes: &Wishes) -> bool {
     let start = Sequence::start(ground, assignment, wishes);
     let attached = assignment.leader.is_some_and(|l| ground.pool.is_attached(l));
-    attached && !start.leader_leads_pgpool() && ground.may_command()
+    attached && !start.leader_leads_pgpool()
 }

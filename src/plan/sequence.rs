@@ -17,7 +17,7 @@ use crate::model::slots::SlotTable;
 use super::assign::Assignment;
 use super::ground::Ground;
 use super::wish::Wishes;
-use super::{attach, describe, detach, stand_in, weights};
+use super::{attach, describe, detach, stand_in, turn, weights};
 
 /// Steps, and the world as it will be after them.
 pub struct Sequence<'a> {
@@ -116,7 +116,7 @@ impl<'a> Sequence<'a> {
         if self.leader_leads_pgpool() || !self.attached.contains(&leader) {
             return;
         }
-        if self.may_command(leader) {
+        if self.ground.may_command() {
             let why = self.wishes.why(leader);
             self.promote(leader, &why);
         }
@@ -270,6 +270,10 @@ impl<'a> Sequence<'a> {
     ) {
         let entry = slot.and_then(|s| self.assignment.table.entries.get(&s));
         let member = entry.and_then(|e| e.member.clone());
+        let reason = match slot.and_then(|_| turn::remark(self.ground)) {
+            Some(remark) => format!("{reason} ({remark})"),
+            None => reason,
+        };
         self.steps.push(Step { act, member, reason, disruption, sessions });
     }
 
@@ -277,15 +281,6 @@ impl<'a> Sequence<'a> {
     pub(super) fn leader_leads_pgpool(&self) -> bool {
         let attached = |l: SlotIndex| self.attached.contains(&l) && self.primary == Some(l);
         self.ground.cluster.standby_cluster || self.assignment.leader.is_some_and(attached)
-    }
-
-    /// Says so once when this pgpool takes no commands from here.
-    pub(super) fn may_command(&mut self, slot: SlotIndex) -> bool {
-        if self.ground.may_command() {
-            return true;
-        }
-        self.hold(slot, "the agent beside the watchdog's leader acts for all of its pgpools");
-        false
     }
 
     pub(super) fn hold(&mut self, slot: SlotIndex, reason: impl Into<String>) {

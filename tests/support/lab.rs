@@ -72,6 +72,10 @@ impl Lab {
             slot.status = if node.status_is_up() { 2 } else { 3 };
         }
         pool.primary = world.pool.primary.map(|s| s.get());
+        pool.watchdog = world.pool.watchdog.clone();
+        if pool.watchdog.is_some() {
+            pool.settings.insert("use_watchdog".to_owned(), "on".to_owned());
+        }
         let file = world.file.clone().expect("a world with a file");
         let state = State {
             pool,

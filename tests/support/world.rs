@@ -15,7 +15,8 @@ use geo_agent::model::pool::{
 };
 use geo_agent::model::reach::{Answer, Reachability};
 use geo_agent::model::slots::{SlotEntry, SlotTable};
-use geo_agent::plan::{plan, questions};
+use geo_agent::model::turn::Undone;
+use geo_agent::plan::{plan, questions, turn};
 
 /// What the agent has been told about the servers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +38,8 @@ pub struct World {
     pub pool: Pgpool,
     pub file: Seen<SlotTable>,
     pub file_edited: bool,
+    /// What the agent has left to another in the looks before.
+    pub undone: Undone,
     pub policy: Policy,
     /// How each server would answer, whether or not it is asked.
     pub truth: BTreeMap<Address, Answer>,
@@ -110,6 +113,7 @@ pub fn world() -> World {
         },
         file: Ok(SlotTable::default()),
         file_edited: false,
+        undone: Undone::default(),
         policy: Policy {
             slots: 8,
             location: Some("eu".to_owned()),
@@ -253,6 +257,7 @@ impl World {
             file: self.file.clone(),
             file_edited: self.file_edited,
             reach: Reachability::default(),
+            undone: self.undone.clone(),
             policy: Arc::new(self.policy.clone()),
         };
         let asked: BTreeSet<Address> = match self.asking {
@@ -272,6 +277,12 @@ impl World {
     pub fn is(&self, address: &Address) -> Answer {
         let nobody = || Answer::Dead("connection refused".to_owned());
         self.truth.get(address).cloned().unwrap_or_else(nobody)
+    }
+
+    /// What the loop keeps of a look that led to this plan.
+    pub fn remember(&mut self, plan: &Plan) {
+        let commands = plan.steps.iter().any(|s| s.act.slot().is_some());
+        self.undone = turn::remember(&self.inputs(), commands).0;
     }
 
     pub fn apply_all(&mut self, plan: &Plan) -> Vec<Effect> {
