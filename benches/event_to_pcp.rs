@@ -123,7 +123,8 @@ fn start_agent(endpoint: &str, fake: &FakePgpool, writable: Rc<RefCell<Address>>
     let pool = PcpClient::new(&fake.pcp_over_socket(), DEADLINE);
     let file = InMemoryFile(RefCell::default());
     let observer = Observer::new(pool, file, OneWritable(writable), Whole);
-    let reconciler = Reconciler { observer, policy: Arc::new(policy), cluster };
+    let words = tokio::sync::watch::channel(None).0;
+    let reconciler = Reconciler { observer, policy: Arc::new(policy), cluster, words };
     tokio::task::spawn_local(reconciler.run(|_| ()));
 }
 

@@ -12,6 +12,7 @@ use tracing::{error, info, warn};
 
 use crate::apply::apply;
 use crate::backoff::Retry;
+use crate::model::agreed::Word;
 use crate::model::cluster::ClusterView;
 use crate::model::ids::{Address, MemberName};
 use crate::model::inputs::{Inputs, Seen};
@@ -20,7 +21,7 @@ use crate::model::policy::Policy;
 use crate::model::reach::Answer;
 use crate::observe::{Observer, Questions, chain};
 use crate::patroni;
-use crate::plan::{check, plan, questions};
+use crate::plan::{agree, check, plan, questions};
 use crate::retry::{Outcome, next_look};
 use crate::seams::{ConfFile, Health, Pool, Prober};
 use crate::turns::Turns;
@@ -34,6 +35,9 @@ const LEADER_POLL_PART: u32 = 10;
 /// The newest word on the cluster, as the follower publishes it.
 pub type ClusterNews = watch::Receiver<patroni::Seen>;
 
+/// Where the loop leaves what others are to be told.
+pub type Words = watch::Sender<Option<Word>>;
+
 /// What one look came to; for the log and for `status`.
 pub struct Round {
     pub plan: Plan,
@@ -46,6 +50,8 @@ pub struct Reconciler<P, C, R, H> {
     pub observer: Observer<P, C, R, H>,
     pub policy: Arc<Policy>,
     pub cluster: ClusterNews,
+    /// What is to be told to the other agents of a watchdog cluster.
+    pub words: Words,
 }
 
 /// What the loop keeps from look to look. Nothing is decided by it but the time of the next look.
@@ -114,6 +120,7 @@ impl<P: Pool, C: ConfFile, R: Prober, H: Health> Reconciler<P, C, R, H> {
         let inputs = Inputs { undone, ..inputs };
         let plan = plan(&inputs);
         turns.note(&inputs, &plan);
+        self.tell(&inputs);
         let faults = check::faults(&inputs, &plan);
         if !faults.is_empty() {
             error!("geo-agent's own plan is unsafe and is not carried out: {}", faults.join("; "));
@@ -131,6 +138,12 @@ impl<P: Pool, C: ConfFile, R: Prober, H: Health> Reconciler<P, C, R, H> {
                 (Round { plan, failure: Some(failure) }, Outcome::Failed, None)
             }
         }
+    }
+
+    /// While too little is known, what was said before stands.
+    fn tell(&self, inputs: &Inputs) {
+        let Some(word) = agree::word(inputs) else { return };
+        self.words.send_if_modified(|said| said.replace(word.clone()).as_ref() != Some(&word));
     }
 
     /// Applies a plan as long as its leader leads: after that the rest of it is worth nothing, and

@@ -12,6 +12,9 @@
 //! | `reach eu-1=writable eu-2=hung`, `reach well`, `reach nobody` | how servers answer if asked |
 //! | `sessions 12 0:3 1:9` | more of pgpool |
 //! | `watchdog wd-2=standby wd-1=leader wd-3=lost`, `watchdog … no-quorum` | its watchdog, this pgpool first |
+//! | `agreed 0:eu-1 1:eu-2`, `agreed nothing` | what the agents of the watchdog cluster agreed on in etcd |
+//! | `peer wd-1 0:eu-1 1:eu-2` | what the agent beside wd-1 says that its pgpool knows |
+//! | `tell` | what this agent tells the others |
 //! | `later 1.5` | another look after so many seconds, at which nothing else has changed |
 //! | `plan`, `apply 2`, `apply all` | decide; carry out, as a crash would stop it, or in full |
 
@@ -22,12 +25,13 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
+use geo_agent::model::agreed::{Numbers, Peer};
 use geo_agent::model::cluster::{Role, State};
 use geo_agent::model::ids::{Address, MemberName, SlotIndex};
 use geo_agent::model::pool::{NodeStatus, PoolVersion, Sessions, Watchdog};
 use geo_agent::model::reach::Answer;
 use geo_agent::model::slots::{SlotEntry, SlotTable};
-use geo_agent::plan::check;
+use geo_agent::plan::{agree, check};
 
 use support::print::{line_of_step, print};
 use support::world::{Asking, Node, World, home, member, slot, world};
@@ -106,6 +110,14 @@ impl Play {
             "sessions" => self.world.pool.sessions = Some(sessions(&rest)),
             "watchdog" => self.world.pool.watchdog = Some(watchdog(&rest)),
             "later" => self.later(rest[0]),
+            "agreed" => {
+                self.world.view().agreed.numbers = (rest != ["nothing"]).then(|| numbers(&rest));
+            }
+            "peer" => {
+                let peer = Peer { knows: numbers(&rest[1..]), learns: true, ..Peer::default() };
+                self.world.view().agreed.peers.insert(rest[0].to_owned(), peer);
+            }
+            "tell" => self.tell(),
             "plan" => self.plan(),
             "apply" => self.apply(rest[0]),
             other => panic!("no such command: {other}"),
@@ -123,6 +135,22 @@ impl Play {
         }
         for fault in check::faults(&self.world.inputs(), &plan) {
             let _ = writeln!(self.out, "  FAULT {fault}");
+        }
+    }
+
+    fn tell(&mut self) {
+        let word = agree::word(&self.world.inputs());
+        let told = |numbers: &Numbers| {
+            numbers.iter().map(|(s, a)| format!(" {s}:{a}")).collect::<String>()
+        };
+        if let Some(word) = &word {
+            let _ = writeln!(self.out, "{} knows{}", word.name, told(&word.peer.knows));
+        }
+        match word.and_then(|w| w.proposal) {
+            Some(proposal) => {
+                let _ = writeln!(self.out, "  proposes{}", told(&proposal.numbers));
+            }
+            None => self.out += "  proposes nothing\n",
         }
     }
 
@@ -161,6 +189,8 @@ impl Play {
         let revision = self.world.cluster.as_ref().map_or(10, |c| c.revision);
         let mut next = world();
         next.view().revision = revision + 1;
+        next.view().agreed =
+            self.world.cluster.as_ref().map(|c| c.agreed.clone()).unwrap_or_default();
         for word in words {
             match *word {
                 "empty" => {}
@@ -359,4 +389,13 @@ fn watchdog(words: &[&str]) -> Watchdog {
     let nodes: Vec<_> = nodes.map(|(n, s)| (n.to_owned(), s.to_uppercase())).collect();
     let leader = nodes.iter().find(|(_, state)| state == "LEADER").map(|(name, _)| name.clone());
     Watchdog { nodes, leader, quorum: !words.contains(&"no-quorum") }
+}
+
+/// `0:eu-1 1:eu-2`
+fn numbers(words: &[&str]) -> Numbers {
+    let one = |word: &&str| {
+        let (number, name) = pair(word, ':');
+        (slot(number.parse().expect("a slot number")), at_home(name))
+    };
+    words.iter().map(one).collect()
 }

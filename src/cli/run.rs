@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
 use tokio::time::timeout;
 use tracing::{error, info, warn};
 
@@ -17,6 +18,7 @@ use crate::host::lock::Lock;
 use crate::host::state::{AgentState, HeldSince, LastChange, StateFile};
 use crate::observe::chain;
 use crate::patroni::follow::Follower;
+use crate::patroni::scribe::Scribe;
 use crate::reconcile::{ClusterNews, Reconciler, Round};
 
 use super::{load, world};
@@ -63,16 +65,18 @@ async fn follow(
     journal.writes_to(&config.pgpool.config_path);
     let (follower, mut cluster) = Follower::new(&config.etcd);
     let follower = AbortOnDrop(tokio::spawn(follower.run()));
+    let (words, told) = watch::channel(None);
+    let scribe = AbortOnDrop(tokio::spawn(Scribe::new(&config.etcd, told).run()));
     let work = async {
         first_view(&mut cluster).await;
         let policy = Arc::new(config.policy.clone());
-        Reconciler { observer, policy, cluster }.run(|round| journal.note(round)).await;
+        Reconciler { observer, policy, cluster, words }.run(|round| journal.note(round)).await;
     };
     let wish = tokio::select! {
         () = work => anyhow::bail!("nobody follows etcd any more: start geo-agent again"),
         wish = signals.next() => wish,
     };
-    drop(follower);
+    drop((follower, scribe));
     Ok(wish)
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::agreed::Agreed;
 use super::ids::{Address, MemberName};
 
 /// One consistent reading of a scope. Never mixes keys of two revisions.
@@ -24,6 +25,8 @@ pub struct ClusterView {
     pub switchover: Option<Switchover>,
     /// The leader's WAL position in bytes (`status`, else `optime/leader`).
     pub leader_lsn: Option<u64>,
+    /// What the agents of watchdog clusters agreed on.
+    pub agreed: Agreed,
     /// What could not be understood, in sentences that are safe to print.
     pub notes: Vec<String>,
 }

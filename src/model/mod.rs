@@ -4,6 +4,7 @@
 //! [`cluster`] is Patroni's word, [`pool`] is pgpool's, [`slots`] is the file's, [`reach`] is the
 //! probe's.
 
+pub mod agreed;
 pub mod cluster;
 pub mod ids;
 pub mod inputs;

@@ -17,6 +17,7 @@ pub fn differs_in_more_than_wal(a: &ClusterView, b: &ClusterView) -> bool {
         sync_standbys,
         switchover,
         leader_lsn: _,
+        agreed,
         notes,
     } = a;
     system_id != &b.system_id
@@ -25,6 +26,7 @@ pub fn differs_in_more_than_wal(a: &ClusterView, b: &ClusterView) -> bool {
         || standby_cluster != &b.standby_cluster
         || sync_standbys != &b.sync_standbys
         || switchover != &b.switchover
+        || agreed != &b.agreed
         || notes != &b.notes
         || members.len() != b.members.len()
         || members.values().zip(b.members.values()).any(|(a, b)| member_differs(a, b))

@@ -5,8 +5,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use etcd_client::{
-    Certificate, Client, ConnectOptions, GetOptions, Identity, KeyValue, ResponseHeader,
-    TlsOptions, WatchOptions, WatchResponse, WatchStream,
+    Certificate, Client, Compare, CompareOp, ConnectOptions, GetOptions, Identity, KeyValue,
+    PutOptions, ResponseHeader, TlsOptions, Txn, TxnOp, WatchOptions, WatchResponse, WatchStream,
 };
 
 use super::error::EtcdError;
@@ -111,6 +111,64 @@ fn name_in_certificate(host: &str) -> &str {
 pub struct EtcdSession {
     client: Client,
     range: KeyRange,
+}
+
+/// Writing; `range` is what a role needs to be granted.
+impl EtcdSession {
+    /// A lease that lasts so long unless it is kept.
+    pub async fn lease(&self, lasts: Duration) -> Result<i64, EtcdError> {
+        let seconds = i64::try_from(lasts.as_secs()).unwrap_or(i64::MAX);
+        let granted = self.client.lease_client().grant(seconds, None).await;
+        granted.map(|lease| lease.id()).map_err(|e| self.write_failed(&e, &self.range))
+    }
+
+    pub async fn keep(&self, lease: i64) -> Result<(), EtcdError> {
+        let failed = |e| self.write_failed(&e, &self.range);
+        let (_keeper, mut answers) =
+            self.client.lease_client().keep_alive(lease).await.map_err(failed)?;
+        match answers.message().await.map_err(failed)? {
+            Some(answer) if answer.ttl() > 0 => Ok(()),
+            _ => Err(EtcdError::Ended),
+        }
+    }
+
+    /// A key that is gone with the lease.
+    pub async fn put_while(
+        &self,
+        lease: i64,
+        key: &str,
+        value: &str,
+        range: &KeyRange,
+    ) -> Result<(), EtcdError> {
+        let options = PutOptions::new().with_lease(lease);
+        let put = self.client.kv_client().put(key, value, Some(options)).await;
+        put.map(drop).map_err(|e| self.write_failed(&e, range))
+    }
+
+    pub async fn get(&self, key: &str, range: &KeyRange) -> Result<Option<Stored>, EtcdError> {
+        let got = self.client.kv_client().get(key, None).await;
+        let mut got = got.map_err(|e| failure::explain(Moment::Read, &e, range))?;
+        Ok(got.take_kvs().into_iter().next().map(|kv| stored(kv).1))
+    }
+
+    /// Puts a key if it was last written at this revision; 0: if there is none.
+    pub async fn put_over(
+        &self,
+        revision: i64,
+        key: &str,
+        value: &str,
+        range: &KeyRange,
+    ) -> Result<(), EtcdError> {
+        let unchanged = Compare::mod_revision(key, CompareOp::Equal, revision);
+        let put = TxnOp::put(key, value, None);
+        let swap = Txn::new().when([unchanged]).and_then([put]);
+        let swapped = self.client.kv_client().txn(swap).await;
+        swapped.map(drop).map_err(|e| self.write_failed(&e, range))
+    }
+
+    fn write_failed(&self, error: &etcd_client::Error, range: &KeyRange) -> EtcdError {
+        failure::explain(Moment::Write, error, range)
+    }
 }
 
 impl Session for EtcdSession {

@@ -7,7 +7,8 @@ use std::fmt;
 use serde_json::{Map, Value};
 
 use super::member::{self, short};
-use super::{json, switchover};
+use super::{agreed, json, switchover};
+use crate::model::agreed::Agreed;
 use crate::model::cluster::{ClusterView, Switchover};
 use crate::model::ids::{Address, MemberName};
 
@@ -66,6 +67,7 @@ pub fn decode<'a>(
     }
     scope.note_shared_addresses(&view);
     scope.note_leader_without_member(&view);
+    view.agreed = std::mem::take(&mut scope.agreed);
     view.notes = at_most(NOTES_MAX, scope.notes);
     Ok(view)
 }
@@ -75,6 +77,7 @@ struct Scope<'a> {
     members: BTreeMap<MemberName, &'a [u8]>,
     single: BTreeMap<&'a str, &'a [u8]>,
     groups: BTreeSet<u32>,
+    agreed: Agreed,
     notes: Vec<String>,
 }
 
@@ -84,6 +87,7 @@ impl<'a> Scope<'a> {
             members: BTreeMap::new(),
             single: BTreeMap::new(),
             groups: BTreeSet::new(),
+            agreed: Agreed::default(),
             notes: Vec::new(),
         };
         for (key, value) in keys {
@@ -109,6 +113,9 @@ impl<'a> Scope<'a> {
             }
             Some(("members", name)) if !name.contains('/') => {
                 self.members.insert(MemberName::new(name), value);
+            }
+            Some((agreed::FOLDER, own)) => {
+                agreed::take(own, value, &mut self.agreed, &mut self.notes);
             }
             Some((group, rest)) if is_patronis(rest.split('/').next().unwrap_or(rest)) => {
                 self.groups.extend(group_number(group));

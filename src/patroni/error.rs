@@ -23,10 +23,14 @@ pub enum EtcdError {
     Login(String),
     /// The user may not read the scope.
     Forbidden(KeyRange),
+    /// The user may not write what is geo-agent's own.
+    MayNotWrite(KeyRange),
     /// This etcd server is cut off from its cluster's leader.
     NoLeader,
     /// A request for the keys was answered with an error.
     Read(String),
+    /// A key could not be written.
+    Write(String),
     /// A request for a watch was answered with an error, or the watch broke.
     Watch(String),
     /// etcd took the watch back.
@@ -66,10 +70,16 @@ impl fmt::Display for EtcdError {
                 "etcd does not let this user read the scope; it needs: \
                  etcdctl role grant-permission ROLE read {start} {end}"
             ),
+            EtcdError::MayNotWrite(KeyRange { start, end }) => write!(
+                f,
+                "etcd does not let this user write; it needs: \
+                 etcdctl role grant-permission ROLE readwrite {start} {end}"
+            ),
             EtcdError::NoLeader => {
                 f.write_str("this etcd server has no leader: it is cut off, or quorum is lost")
             }
             EtcdError::Read(why) => write!(f, "reading the scope failed: {why}"),
+            EtcdError::Write(why) => write!(f, "writing failed: {why}"),
             EtcdError::Watch(why) => write!(f, "watching the scope failed: {why}"),
             EtcdError::Cancelled(why) => write!(f, "etcd cancelled the watch: {why}"),
             EtcdError::Compacted { oldest } => {
@@ -95,17 +105,19 @@ impl fmt::Display for EtcdError {
                  was left behind? Restart geo-agent if it is the right one"
             ),
             EtcdError::Undecodable(e) => e.fmt(f),
-            EtcdError::NoEndpoint(each) => {
-                f.write_str("etcd cannot be read")?;
-                let mut separator = ": ";
-                for (endpoint, why) in each {
-                    write!(f, "{separator}{endpoint}: {why}")?;
-                    separator = "; ";
-                }
-                Ok(())
-            }
+            EtcdError::NoEndpoint(each) => at_each(f, "etcd cannot be read", each),
         }
     }
+}
+
+fn at_each(f: &mut fmt::Formatter<'_>, what: &str, each: &[(String, EtcdError)]) -> fmt::Result {
+    f.write_str(what)?;
+    let mut separator = ": ";
+    for (endpoint, why) in each {
+        write!(f, "{separator}{endpoint}: {why}")?;
+        separator = "; ";
+    }
+    Ok(())
 }
 
 impl std::error::Error for EtcdError {}

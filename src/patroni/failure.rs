@@ -18,14 +18,23 @@ pub enum Moment {
     Connect,
     Read,
     Watch,
+    Write,
 }
 
 impl Moment {
+    fn forbidden(self, range: &KeyRange) -> EtcdError {
+        match self {
+            Moment::Write => EtcdError::MayNotWrite(range.clone()),
+            Moment::Connect | Moment::Read | Moment::Watch => EtcdError::Forbidden(range.clone()),
+        }
+    }
+
     pub fn error(self, why: String) -> EtcdError {
         match self {
             Moment::Connect => EtcdError::Unreachable(why),
             Moment::Read => EtcdError::Read(why),
             Moment::Watch => EtcdError::Watch(why),
+            Moment::Write => EtcdError::Write(why),
         }
     }
 }
@@ -35,9 +44,9 @@ pub fn explain(moment: Moment, error: &etcd_client::Error, range: &KeyRange) -> 
     match error {
         etcd_client::Error::GRpcStatus(status) => {
             let said = status.message();
-            let told = by_words(said, range);
+            let told = by_words(moment, said, range);
             told.unwrap_or_else(|| match status.code() as i32 {
-                PERMISSION_DENIED => EtcdError::Forbidden(range.clone()),
+                PERMISSION_DENIED => moment.forbidden(range),
                 UNAUTHENTICATED => EtcdError::Login(short(said)),
                 // What etcd says has no source; what the connection says has one.
                 code if code == UNAVAILABLE || status.source().is_some() => {
@@ -53,17 +62,17 @@ pub fn explain(moment: Moment, error: &etcd_client::Error, range: &KeyRange) -> 
 
 /// Why etcd took a watch back; it gives its reason as text only.
 pub fn cancelled(reason: &str, range: &KeyRange) -> EtcdError {
-    by_words(reason, range).unwrap_or_else(|| match reason {
+    by_words(Moment::Watch, reason, range).unwrap_or_else(|| match reason {
         "" => EtcdError::Cancelled("it gives no reason".to_owned()),
         reason => EtcdError::Cancelled(short(reason)),
     })
 }
 
 /// etcd's sentences (`api/v3rpc/rpctypes/error.go`), the same in every version since 3.0.
-fn by_words(said: &str, range: &KeyRange) -> Option<EtcdError> {
+fn by_words(moment: Moment, said: &str, range: &KeyRange) -> Option<EtcdError> {
     let has = |words: &str| said.contains(words);
     if has("permission denied") {
-        return Some(EtcdError::Forbidden(range.clone()));
+        return Some(moment.forbidden(range));
     }
     if has("user name is empty") {
         return Some(EtcdError::Login("it wants a user and a password".to_owned()));

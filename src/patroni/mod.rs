@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use crate::model::cluster::ClusterView;
 
+pub mod agreed;
 mod board;
 pub mod changes;
 pub mod client;
@@ -21,6 +22,7 @@ mod json;
 pub mod keys;
 mod member;
 pub mod read;
+pub mod scribe;
 pub mod session;
 mod switchover;
 mod witness;

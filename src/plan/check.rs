@@ -11,7 +11,7 @@ use crate::model::reach::Answer;
 use crate::model::slots::SlotTable;
 
 use super::ground::Ground;
-use super::turn;
+use super::turn::{self, Turn};
 
 /// One sentence per broken promise; empty for a good plan.
 pub fn faults(inputs: &Inputs, plan: &Plan) -> Vec<String> {
@@ -24,7 +24,7 @@ pub fn faults(inputs: &Inputs, plan: &Plan) -> Vec<String> {
     let mut replay = Replay::start(&ground);
     for (number, step) in plan.steps.iter().enumerate() {
         replay.faults.extend(
-            out_of_turn(inputs, step)
+            out_of_turn(&ground, step)
                 .or_else(|| replay.why_not(step))
                 .map(|why| format!("step {}: {why}", number + 1)),
         );
@@ -36,11 +36,14 @@ pub fn faults(inputs: &Inputs, plan: &Plan) -> Vec<String> {
 
 /// In a watchdog cluster nobody but the agent beside the leader changes what it shares before the
 /// others have had their time.
-fn out_of_turn(inputs: &Inputs, step: &Step) -> Option<String> {
-    let watchdog = inputs.pool.as_ref().ok()?.watchdog.as_ref()?;
-    let first_of_others = turn::delay(watchdog, 0);
-    let waited = inputs.undone.steps_in || inputs.undone.lasts >= first_of_others;
-    let early = step.act.slot().is_some() && !watchdog.leads_here() && !waited;
+fn out_of_turn(ground: &Ground, step: &Step) -> Option<String> {
+    let watchdog = ground.pool.watchdog.as_ref()?;
+    step.act.slot()?;
+    if ground.turn == Turn::Nobody {
+        return Some("the pgpools of this watchdog cluster have different slot tables".to_owned());
+    }
+    let waited = ground.undone.steps_in || ground.undone.lasts >= turn::delay(watchdog, 0);
+    let early = !watchdog.leads_here() && !waited;
     early.then(|| "it is the turn of another agent of this watchdog cluster".to_owned())
 }
 

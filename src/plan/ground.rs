@@ -1,6 +1,7 @@
 //! The ground to stand on: may anything be done at all? Without a word from Patroni or pgpool, with
 //! nobody listed or nobody leading, the answer is no, and nothing is ever detached for it.
 
+use crate::model::agreed::Agreed;
 use crate::model::cluster::{ClusterView, Member, Role};
 use crate::model::ids::{Address, SlotIndex};
 use crate::model::inputs::Inputs;
@@ -11,6 +12,7 @@ use crate::model::reach::{Answer, Reachability};
 use crate::model::slots::SlotTable;
 use crate::model::turn::Undone;
 
+use super::agree;
 use super::turn::Turn;
 
 /// The views of a moment in which acting is allowed.
@@ -27,6 +29,8 @@ pub struct Ground<'a> {
     /// Who may change what a watchdog cluster shares.
     pub turn: Turn,
     pub undone: &'a Undone,
+    /// What the agents agreed on; `None` without a watchdog.
+    pub agreed: Option<&'a Agreed>,
     /// The member that holds the leader key; its address is known.
     pub leader: &'a Member,
     pub leader_at: &'a Address,
@@ -50,7 +54,7 @@ impl<'a> Ground<'a> {
             ),
         })?;
         let pool = inputs.pool.as_ref().map_err(|why| hold(why.clone()))?;
-        Ok(Ground {
+        let mut ground = Ground {
             cluster,
             pool,
             file: inputs.file.as_ref().map_err(String::as_str),
@@ -59,9 +63,14 @@ impl<'a> Ground<'a> {
             policy: &inputs.policy,
             turn: Turn::at_first(pool.watchdog.as_ref()),
             undone: &inputs.undone,
+            agreed: pool.watchdog.as_ref().map(|_| &cluster.agreed),
             leader,
             leader_at,
-        })
+        };
+        if agree::conflict(&ground).is_some() {
+            ground.turn = Turn::Nobody;
+        }
+        Ok(ground)
     }
 
     /// `None`: it is. Otherwise why the leader cannot be taken for writable.
@@ -82,12 +91,12 @@ impl<'a> Ground<'a> {
 
     /// It is for this agent to attach, detach and promote.
     pub fn may_command(&self) -> bool {
-        self.turn != Turn::Others
+        matches!(self.turn, Turn::Own | Turn::StepsIn)
     }
 
     /// The watchdog, if it is led from elsewhere.
     pub fn watchdog_of_others(&self) -> Option<&'a Watchdog> {
-        self.pool.watchdog.as_ref().filter(|w| !w.leads_here())
+        self.pool.watchdog.as_ref().filter(|_| self.turn == Turn::Others)
     }
 
     /// The weight that the file gives a slot now, 0 for a slot that is not in it; `None` without a

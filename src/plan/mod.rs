@@ -4,6 +4,7 @@
 //! slot ([`assign`]), and what should each slot be ([`wish`]). [`sequence`] turns the answers into
 //! steps such that stopping after any one is safe; [`check`] judges the result by its own lights.
 
+pub mod agree;
 pub mod assign;
 pub mod attach;
 pub mod check;

@@ -20,7 +20,7 @@ pub fn servers_to_ask(inputs: &Inputs) -> BTreeSet<Address> {
     let assignment = assign::members_to_slots(&ground);
     let wishes = wish::of_each_slot(&ground, &assignment);
     let standby = ground.cluster.standby_cluster;
-    if assignment.leader.is_none() && !standby {
+    if ground.turn == Turn::Nobody || (assignment.leader.is_none() && !standby) {
         return BTreeSet::new();
     }
     // A promote that is due leaves nobody but the leader attached.
@@ -54,6 +54,9 @@ pub fn promote_is_ours(inputs: &Inputs) -> bool {
 /// The leader's slot can be promoted at once: every millisecond counts, and nobody need be asked.
 pub fn promote_is_due(inputs: &Inputs) -> bool {
     let Ok(ground) = Ground::of(inputs) else { return false };
+    if ground.turn == Turn::Nobody {
+        return false;
+    }
     let assignment = assign::members_to_slots(&ground);
     let wishes = wish::of_each_slot(&ground, &assignment);
     is_due(&ground, &assignment, &wishes)

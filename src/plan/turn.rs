@@ -12,6 +12,7 @@ use crate::model::plan::{Act, Hold, Step};
 use crate::model::pool::Watchdog;
 use crate::model::turn::Undone;
 
+use super::agree;
 use super::assign::{self, Assignment};
 use super::ground::Ground;
 use super::sequence::Sequence;
@@ -35,6 +36,8 @@ pub enum Turn {
     StepsIn,
     /// Another.
     Others,
+    /// Nobody here: this pgpool has other servers in its slots than the others.
+    Nobody,
 }
 
 impl Turn {
@@ -57,11 +60,14 @@ pub fn take<'a>(
     assignment: &Assignment,
     wishes: &Wishes,
 ) -> (Ground<'a>, Vec<Hold>) {
-    let Some(watchdog) = ground.watchdog_of_others() else { return (ground, Vec::new()) };
+    let Some(watchdog) = ground.watchdog_of_others() else {
+        return (ground, agree::conflict(&ground).into_iter().collect());
+    };
     let due = due_steps(&ground, assignment, wishes);
     let again = times_undone(ground.undone, &acts(&due));
     let delay = delay(watchdog, again);
-    if !due.is_empty() && ground.undone.is_over(delay, &acts(&due)) {
+    // With nothing due it makes no difference but one: the holds say what is waited for.
+    if due.is_empty() || ground.undone.is_over(delay, &acts(&due)) {
         return (Ground { turn: Turn::StepsIn, ..ground }, Vec::new());
     }
     let why = why_not_yet(watchdog, delay, again);

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
+use geo_agent::model::agreed::Word;
 use geo_agent::model::cluster::ClusterView;
 use geo_agent::model::ids::Address;
 use geo_agent::model::policy::Policy;
@@ -30,6 +31,8 @@ pub type Loop = Reconciler<LabPool, LabFile, LabProber, Whole>;
 pub struct Lab {
     pub state: Arc<Mutex<State>>,
     pub word: Arc<watch::Sender<Seen>>,
+    /// What the agent tells the others of a watchdog cluster.
+    pub told: watch::Sender<Option<Word>>,
     policy: Arc<Policy>,
 }
 
@@ -95,7 +98,8 @@ impl Lab {
         };
         let policy = Arc::new(world.policy.clone());
         let word = Arc::new(watch::channel(known(world)).0);
-        let lab = Lab { state: Arc::new(Mutex::new(state)), word, policy };
+        let told = watch::channel(None).0;
+        let lab = Lab { state: Arc::new(Mutex::new(state)), word, told, policy };
         lab.state().heed_the_truth();
         lab
     }
@@ -138,6 +142,7 @@ impl Lab {
             observer: Observer::new(self.pool(), self.file(), prober, Whole),
             policy: self.policy.clone(),
             cluster: self.word.subscribe(),
+            words: self.told.clone(),
         }
     }
 
