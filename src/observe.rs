@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use crate::model::cluster::ClusterView;
 use crate::model::inputs::{Inputs, Seen};
 use crate::model::policy::Policy;
-use crate::model::pool::{PoolVersion, PoolView};
+use crate::model::pool::{PoolVersion, PoolView, Watchdog};
 use crate::model::reach::Reachability;
 use crate::model::slots::SlotTable;
 use crate::model::turn::Undone;
@@ -85,8 +85,10 @@ impl<P: Pool, C: ConfFile, R: Prober, H: Health> Observer<P, C, R, H> {
         let reach = Reachability::default();
         let undone = Undone::default();
         let mut inputs = Inputs { cluster, pool, file, file_edited, reach, undone, policy };
-        *self.last.borrow_mut() = Some((Instant::now(), inputs.clone()));
-        if questions == Questions::All || !questions::promote_is_due(&inputs) {
+        let urgent = questions::promote_is_due(&inputs);
+        // A promote that follows from this look must not follow from it once more.
+        *self.last.borrow_mut() = (!urgent).then(|| (Instant::now(), inputs.clone()));
+        if questions == Questions::All || !urgent {
             let servers = questions::servers_to_ask(&inputs);
             if !servers.is_empty() {
                 inputs.reach = self.prober.ask(&servers).await;
@@ -126,6 +128,9 @@ impl<P: Pool, C: ConfFile, R: Prober, H: Health> Observer<P, C, R, H> {
         let mut view = self.look(ask).await?;
         if self.has_watchdog() && !ask.watchdog {
             view = self.look(Ask { watchdog: true, ..ask }).await?;
+        }
+        if self.has_watchdog() {
+            view.watchdog.get_or_insert_with(Watchdog::unknown);
         }
         view.damage = self.health.damage(&view.settings);
         Ok(view)

@@ -1,5 +1,5 @@
-//! What the agents of watchdog clusters tell each other through etcd. Their pgpools match servers by
-//! slot number, so every one of them needs the same table.
+//! What the agents of watchdog clusters tell each other through etcd. Their pgpools match servers
+//! by slot number, so every one of them needs the same table.
 
 use std::collections::BTreeMap;
 

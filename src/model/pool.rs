@@ -151,6 +151,16 @@ pub struct Watchdog {
 }
 
 impl Watchdog {
+    /// A pgpool that does not say: it is joining the others, or an election is on.
+    pub fn unknown() -> Self {
+        Watchdog { nodes: Vec::new(), leader: None, quorum: false }
+    }
+
+    /// What the others call this pgpool.
+    pub fn name(&self) -> Option<&str> {
+        self.nodes.first().map(|(name, _)| name.as_str())
+    }
+
     pub fn leads_here(&self) -> bool {
         self.nodes.first().is_some_and(|(_, state)| state == "LEADER")
     }
@@ -158,9 +168,10 @@ impl Watchdog {
     /// Where this pgpool stands in the order in which agents act: 0 leads, then come the other
     /// ones that are alive, by name, which is the same order wherever it is worked out.
     pub fn place(&self) -> u32 {
-        let Some((here, others)) = self.nodes.split_first().filter(|_| !self.leads_here()) else {
+        if self.leads_here() {
             return 0;
-        };
+        }
+        let Some((here, others)) = self.nodes.split_first() else { return 1 };
         let before = |(name, state): &&(String, String)| match state.as_str() {
             "LEADER" => true,
             "STANDBY" => *name < here.0,

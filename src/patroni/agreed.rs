@@ -1,5 +1,5 @@
-//! The agreement of watchdog clusters as keys: `geo-agent/slots` and `geo-agent/pgpools/<name>` below
-//! the scope, each a small JSON object. Patroni passes over them.
+//! The agreement of watchdog clusters as keys: `geo-agent/slots` and `geo-agent/pgpools/<name>`
+//! below the scope, each a small JSON object. Patroni passes over them.
 
 use std::collections::BTreeMap;
 

@@ -122,14 +122,10 @@ impl EtcdSession {
         granted.map(|lease| lease.id()).map_err(|e| self.write_failed(&e, &self.range))
     }
 
+    /// Fails when the lease is gone already.
     pub async fn keep(&self, lease: i64) -> Result<(), EtcdError> {
-        let failed = |e| self.write_failed(&e, &self.range);
-        let (_keeper, mut answers) =
-            self.client.lease_client().keep_alive(lease).await.map_err(failed)?;
-        match answers.message().await.map_err(failed)? {
-            Some(answer) if answer.ttl() > 0 => Ok(()),
-            _ => Err(EtcdError::Ended),
-        }
+        let kept = self.client.lease_client().keep_alive(lease).await;
+        kept.map(drop).map_err(|e| self.write_failed(&e, &self.range))
     }
 
     /// A key that is gone with the lease.

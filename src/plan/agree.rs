@@ -58,14 +58,12 @@ pub fn conflict(ground: &Ground) -> Option<Hold> {
     })
 }
 
-/// Every number that this table may have is agreed on already.
-pub fn is_full(ground: &Ground) -> bool {
-    let numbers = ground.agreed.and_then(|a| a.numbers.as_ref());
-    numbers.is_some_and(|n| n.len() >= usize::from(ground.policy.slots))
-}
-
 /// Why a member has no slot yet.
-pub fn not_agreed(member: &Member) -> Hold {
+pub fn why_no_slot(ground: &Ground, member: &Member) -> Hold {
+    let numbers = ground.agreed.and_then(|a| a.numbers.as_ref());
+    if numbers.is_some_and(|n| n.len() >= usize::from(ground.policy.slots)) {
+        return assign::table_full(ground, member);
+    }
     let reason = "gets its slot as soon as the agents of the watchdog cluster have agreed on it in \
                   etcd (the log says so if this one may not write there)";
     Hold { member: Some(member.name.clone()), slot: None, reason: reason.to_owned() }
@@ -89,14 +87,14 @@ pub fn who_lacks<'a>(ground: &Ground<'a>, slot: SlotIndex, address: &Address) ->
 pub fn word(inputs: &Inputs) -> Option<Word> {
     let ground = Ground::of(inputs).ok()?;
     let agreed = ground.agreed?;
-    let (name, _) = ground.pool.watchdog.as_ref()?.nodes.first()?;
+    let name = ground.pool.watchdog.as_ref()?.name()?;
     let (knows, learns) = (live_numbers(&ground), ground.file.is_ok());
     let peer = Peer { knows, learns, settings: in_common(ground.policy) };
     let numbers = proposed(&ground, agreed);
     let instead_of = agreed.numbers.clone();
     let new = |n: &Numbers| !n.is_empty() && instead_of.as_ref() != Some(n);
     let proposal = numbers.filter(new).map(|numbers| Proposal { instead_of, numbers });
-    Some(Word { name: name.clone(), peer, proposal })
+    Some(Word { name: name.to_owned(), peer, proposal })
 }
 
 /// What must be the same beside every pgpool of a watchdog cluster, because it decides who is

@@ -68,12 +68,7 @@ pub fn members_to_slots<'a>(ground: &Ground<'a>) -> Assignment<'a> {
             }
             None if ground.file.is_err() => continue,
             None if ground.agreed.is_some() => {
-                let full = agree::is_full(ground);
-                holds.push(if full {
-                    table_full(ground, member)
-                } else {
-                    agree::not_agreed(member)
-                });
+                holds.push(agree::why_no_slot(ground, member));
                 continue;
             }
             None => match free.next() {
@@ -90,8 +85,7 @@ pub fn members_to_slots<'a>(ground: &Ground<'a>) -> Assignment<'a> {
             },
         };
         members.insert(slot, member);
-        let entry = table.entries.get_mut(&slot);
-        if let Some(entry) = entry.filter(|e| e.member.as_ref() != Some(&member.name)) {
+        if let Some(entry) = table.entries.get_mut(&slot) {
             entry.member = Some(member.name.clone());
         }
     }
@@ -267,7 +261,7 @@ fn lost_writes(ground: &Ground, member: &Member) -> &'static str {
     }
 }
 
-fn table_full(ground: &Ground, member: &Member) -> Hold {
+pub fn table_full(ground: &Ground, member: &Member) -> Hold {
     let lost = lost_writes(ground, member);
     Hold {
         member: Some(member.name.clone()),
