@@ -44,6 +44,8 @@ pub struct Observer<P, C, R, H> {
     pub prober: R,
     pub health: H,
     settings: RefCell<Option<Settings>>,
+    /// The last word of pgpool on its watchdog.
+    watchdog: RefCell<Watchdog>,
     /// The last full look, before anybody was asked.
     last: RefCell<Option<(Instant, Inputs)>>,
     /// Count client sessions too (for `plan`).
@@ -58,8 +60,16 @@ struct Settings {
 
 impl<P: Pool, C: ConfFile, R: Prober, H: Health> Observer<P, C, R, H> {
     pub fn new(pool: P, file: C, prober: R, health: H) -> Self {
-        let (settings, last) = (RefCell::new(None), RefCell::new(None));
-        Observer { pool, file, prober, health, settings, last, count_sessions: Cell::new(false) }
+        Observer {
+            pool,
+            file,
+            prober,
+            health,
+            settings: RefCell::default(),
+            watchdog: RefCell::default(),
+            last: RefCell::default(),
+            count_sessions: Cell::default(),
+        }
     }
 
     /// Count client sessions at every look from now on.
@@ -130,7 +140,7 @@ impl<P: Pool, C: ConfFile, R: Prober, H: Health> Observer<P, C, R, H> {
             view = self.look(Ask { watchdog: true, ..ask }).await?;
         }
         if self.has_watchdog() {
-            view.watchdog.get_or_insert_with(Watchdog::unknown);
+            view.watchdog = Some(self.watchdog(view.watchdog));
         }
         view.damage = self.health.damage(&view.settings);
         Ok(view)
@@ -150,6 +160,14 @@ impl<P: Pool, C: ConfFile, R: Prober, H: Health> Observer<P, C, R, H> {
             view.version = settings.version;
         }
         Ok(view)
+    }
+
+    /// A pgpool that does not say is joining the others, or an election is on: then nothing is
+    /// known of anybody's state, but the names stay.
+    fn watchdog(&self, said: Option<Watchdog>) -> Watchdog {
+        let mut known = self.watchdog.borrow_mut();
+        *known = said.unwrap_or_else(|| known.in_doubt());
+        known.clone()
     }
 
     fn has_watchdog(&self) -> bool {

@@ -10,6 +10,7 @@ mod check;
 mod init;
 mod json;
 mod logging;
+mod peers;
 mod plan;
 mod run;
 mod status;

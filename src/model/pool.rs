@@ -142,7 +142,7 @@ pub struct Sessions {
 }
 
 /// The watchdog cluster as this pgpool sees it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Watchdog {
     /// Node names with their state (`LEADER`, `STANDBY`, …), this pgpool first.
     pub nodes: Vec<(String, String)>,
@@ -151,9 +151,11 @@ pub struct Watchdog {
 }
 
 impl Watchdog {
-    /// A pgpool that does not say: it is joining the others, or an election is on.
-    pub fn unknown() -> Self {
-        Watchdog { nodes: Vec::new(), leader: None, quorum: false }
+    /// The same nodes, with nothing known of their states.
+    pub fn in_doubt(&self) -> Self {
+        let unknown = |(name, _): &(String, String)| (name.clone(), "UNKNOWN".to_owned());
+        let nodes = self.nodes.iter().map(unknown).collect();
+        Watchdog { nodes, leader: None, quorum: false }
     }
 
     /// What the others call this pgpool.

@@ -16,6 +16,7 @@ use crate::model::slots::SlotTable;
 
 use super::assign::Assignment;
 use super::ground::Ground;
+use super::turn::Turn;
 use super::wish::Wishes;
 use super::{attach, describe, detach, stand_in, turn, weights};
 
@@ -48,7 +49,10 @@ impl<'a> Sequence<'a> {
         let attach = attach::allowed_now(&mut sequence);
         let detach = detach::allowed_now(&mut sequence, &attach);
         let end = sequence.attached_at_the_end(&attach, &detach);
-        let goal = weights::when_attached(&assignment.table, wishes, assignment.leader, &end);
+        let goal = match ground.turn {
+            Turn::Others => turn::weights_meanwhile(&sequence),
+            _ => weights::when_attached(&assignment.table, wishes, assignment.leader, &end),
+        };
 
         let bridge = sequence.bridge(&goal, &attach);
         sequence.write(&bridge);
@@ -178,7 +182,7 @@ impl<'a> Sequence<'a> {
     }
 
     /// The assigned slots with the weights of the table as it is by now.
-    fn with_new_slots(&self) -> SlotTable {
+    pub(super) fn with_new_slots(&self) -> SlotTable {
         let mut table = self.assignment.table.clone();
         for (slot, entry) in &mut table.entries {
             if let Some(now) = self.table.entries.get(slot) {

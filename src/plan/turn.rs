@@ -6,16 +6,18 @@
 
 use std::time::Duration;
 
-use crate::model::ids::printable;
+use crate::model::ids::{SlotIndex, printable};
 use crate::model::inputs::Inputs;
 use crate::model::plan::{Act, Hold, Step};
 use crate::model::pool::Watchdog;
+use crate::model::slots::SlotTable;
 use crate::model::turn::Undone;
 
 use super::agree;
 use super::assign::{self, Assignment};
 use super::ground::Ground;
 use super::sequence::Sequence;
+use super::weights;
 use super::wish::{self, Wishes};
 
 /// How long each agent waits for the one before it. pgpool's main process sleeps a second after
@@ -107,6 +109,21 @@ fn due_steps(ground: &Ground, assignment: &Assignment, wishes: &Wishes) -> Vec<S
     let (mut steps, _) = Sequence::towards(&acting, assignment, wishes).into_parts();
     steps.retain(|s| s.act.slot().is_some());
     steps
+}
+
+/// The weights while others are about to change what is attached: nothing is lowered yet, and
+/// whatever they do first, the attached slots do not all have weight 0 here.
+pub fn weights_meanwhile(sequence: &Sequence) -> SlotTable {
+    let Assignment { table, leader, .. } = sequence.assignment;
+    let wanted = table.entries.keys().copied().filter(|s| sequence.wishes.is_attached(*s));
+    let goal = weights::when_attached(table, sequence.wishes, *leader, &wanted.collect());
+    let meanwhile = weights::raised(&sequence.with_new_slots(), &goal);
+    // A promote, or an attach of the leader, may leave nobody but it for a while.
+    let unread = |s: &SlotIndex| meanwhile.entries.get(s).is_some_and(|e| e.weight <= 0.0);
+    match leader.filter(unread).filter(|_| !sequence.leader_leads_pgpool()) {
+        Some(leader) => weights::with_weight(meanwhile, leader, 1.0),
+        None => meanwhile,
+    }
 }
 
 fn acts(steps: &[Step]) -> Vec<Act> {

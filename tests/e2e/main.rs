@@ -19,3 +19,4 @@ mod members;
 mod sessions;
 mod switchover;
 mod unknown;
+mod watchdog;
