@@ -9,7 +9,7 @@
 //! | [`seams`] | the traits through which the loop sees the outside | `model` |
 //! | [`plan`] | decides: views in, a [`model::plan::Plan`] out; pure | `model` |
 //! | [`pgpool_conf`] | the slot table as text in pgpool.conf; pure | `model` |
-//! | [`patroni`] | etcd keys to a [`model::cluster::ClusterView`], and following them | `model`, `config`, `backoff` |
+//! | [`patroni`] | etcd keys to a [`model::cluster::ClusterView`], following them, telling other agents | `model`, `config`, `backoff` |
 //! | [`pcp`] | pgpool's own protocol: bytes, messages, one short connection per batch | `model`, `config`, `seams` |
 //! | [`probe`] | asks a PostgreSQL: are you there, are you writable? | `model`, `config`, `seams` |
 //! | [`host`] | this machine: replacing a file, holding a lock, looking at pgpool's files | `model`, `pgpool_conf`, `seams` |

@@ -4,6 +4,9 @@
 #[path = "etcd_real/access.rs"]
 mod access;
 
+#[path = "etcd_real/scribe.rs"]
+mod scribe;
+
 #[path = "etcd_real/server.rs"]
 mod server;
 

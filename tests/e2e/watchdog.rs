@@ -36,10 +36,15 @@ impl Trio {
             }
             pgpool.heal();
             if pgpool.pid().is_empty() {
+                // pgpool 4.6.1's watchdog may crash when nodes change while it forms.
+                self.pgpools.iter().for_each(Pgpool::stop_agent);
                 pgpool.container.shell("pgpool-restart");
             }
-            pgpool.start_agent();
         }
+        for pgpool in &self.pgpools {
+            pgpool.container.shell("watchdog-wait");
+        }
+        self.pgpools.iter().for_each(Pgpool::start_agent);
         eventually("a healthy cluster", 90, || is_healthy(&MEMBERS));
         switch_over(HOME);
         self.take(HOME, &NAMES);
