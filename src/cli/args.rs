@@ -55,7 +55,8 @@ pub enum Command {
     /// Acts when Patroni's keys change, compares everything again every few seconds, and holds
     /// still, saying why, when it does not know enough. SIGHUP reads the configuration again;
     /// SIGTERM and SIGINT end it, leaving pgpool as it is. Only one agent works on a pgpool at a
-    /// time.
+    /// time. In a watchdog cluster the agents take turns, the one beside its leader first, and agree
+    /// on slot numbers in etcd.
     ///
     /// Exit status: 0 after SIGTERM or SIGINT, 1 when it cannot start.
     Run,
@@ -91,6 +92,8 @@ pub enum Command {
         output: Output,
     },
     /// Check configuration, files, etcd, PCP, PostgreSQL: every finding, with what to do about it
+    ///
+    /// In a watchdog cluster also whether its agents want the same, and have the same slots.
     ///
     /// Exit status: 0 fine (perhaps with advice), 1 something has to be mended.
     Check,
