@@ -105,6 +105,25 @@ async fn whoever_the_watchdog_elects_acts_at_its_next_look() {
     .await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn while_nobody_leads_nothing_is_sent_and_the_election_is_not_slept_through() {
+    with_an_agent(&beside(&SECOND), async |lab| {
+        lab.state().pool.watchdog = Some(watchdog(&[("wd-2", "STANDBY"), ("wd-1", "LOST")]));
+        lab.becomes(&beside(&SECOND).leads_now("eu-2"));
+        sleep(ms(20_000)).await;
+        assert_eq!(lab.state().requests(), []);
+        let looks = lab.state().looks;
+        assert!(looks < 100, "{looks} looks in 20 s");
+        let before = Instant::now();
+        lab.state().pool.watchdog = Some(watchdog(&THIRD));
+        sleep(ms(1_000)).await;
+        let (first, requests) = sent(lab, before);
+        assert_eq!(requests, [Promote(slot(1)), Attach(slot(0))]);
+        assert!(first.unwrap() <= ms(520), "{first:?}");
+    })
+    .await;
+}
+
 /// The agent beside the leader has other settings, and detaches what this one attaches.
 #[tokio::test(start_paused = true)]
 async fn two_agents_that_want_different_things_do_not_fight_for_long() {

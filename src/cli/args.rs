@@ -55,7 +55,7 @@ pub enum Command {
     /// Acts when Patroni's keys change, compares everything again every few seconds, and holds
     /// still, saying why, when it does not know enough. SIGHUP reads the configuration again;
     /// SIGTERM and SIGINT end it, leaving pgpool as it is. Only one agent works on a pgpool at a
-    /// time. In a watchdog cluster the agents take turns, the one beside its leader first, and agree
+    /// time. In a watchdog cluster agents take turns, the one beside its leader first, and agree
     /// on slot numbers in etcd.
     ///
     /// Exit status: 0 after SIGTERM or SIGINT, 1 when it cannot start.

@@ -25,6 +25,10 @@ use super::wish::{self, Wishes};
 /// twice. Longer is only added to the write gap when the agent beside the leader is dead.
 const EACH: Duration = Duration::from_millis(1500);
 
+/// How often an election is looked after, when this agent's turn has come: a forked process at
+/// pgpool each time, against half of this added to a write gap of many seconds.
+const ELECTION_POLL: Duration = Duration::from_millis(500);
+
 /// How often the wait may double when somebody undoes what this agent did: up to some six minutes
 /// for the first in line. Two agents that want different things must not fight for long.
 const DOUBLED_MAX: u32 = 8;
@@ -69,7 +73,8 @@ pub fn take<'a>(
     let again = times_undone(ground.undone, &acts(&due));
     let delay = delay(watchdog, again);
     // With nothing due it makes no difference but one: the holds say what is waited for.
-    if due.is_empty() || ground.undone.is_over(delay, &acts(&due)) {
+    let is_taken = watchdog.leader.is_some() && ground.undone.is_over(delay, &acts(&due));
+    if due.is_empty() || is_taken {
         return (Ground { turn: Turn::StepsIn, ..ground }, Vec::new());
     }
     let why = why_not_yet(watchdog, delay, again);
@@ -90,6 +95,8 @@ pub fn remember(inputs: &Inputs, made: bool) -> (Undone, Option<Duration>) {
     let waits = watchdog.filter(|_| !undone.due.is_empty());
     let delay = waits.map(|w| delay(w, times_undone(&undone, &undone.due)));
     let left = delay.map(|delay| delay.saturating_sub(undone.lasts));
+    let elected = watchdog.is_some_and(|w| w.leader.is_some());
+    let left = left.map(|left| if elected { left } else { left.max(ELECTION_POLL) });
     (undone, left)
 }
 
@@ -141,11 +148,12 @@ impl Undone {
     }
 }
 
+const NOBODY_LEADS: &str = "waits until the watchdog has elected a leader: until then pgpool takes no \
+    changes";
+
 fn why_not_yet(watchdog: &Watchdog, delay: Duration, again: u32) -> String {
-    let first = match &watchdog.leader {
-        Some(name) => format!("is the turn of the agent beside {}", printable(name)),
-        None => "waits for the watchdog to elect a leader".to_owned(),
-    };
+    let Some(leader) = &watchdog.leader else { return NOBODY_LEADS.to_owned() };
+    let first = format!("is the turn of the agent beside {}", printable(leader));
     let after = delay.as_secs_f64();
     let undone = match again {
         0 => "",
@@ -157,13 +165,8 @@ fn why_not_yet(watchdog: &Watchdog, delay: Duration, again: u32) -> String {
 /// What the reason of a shared change says besides.
 pub fn remark(ground: &Ground) -> Option<String> {
     let watchdog = ground.pool.watchdog.as_ref()?;
-    let place = match (ground.turn, &watchdog.leader) {
-        (Turn::StepsIn, Some(name)) => {
-            Some(format!("in place of the agent beside {}", printable(name)))
-        }
-        (Turn::StepsIn, None) => Some("though nobody leads the watchdog".to_owned()),
-        _ => None,
-    };
+    let leader = watchdog.leader.as_ref().filter(|_| ground.turn == Turn::StepsIn);
+    let place = leader.map(|name| format!("in place of the agent beside {}", printable(name)));
     let quorum = (!watchdog.quorum).then(|| "without watchdog quorum, by etcd's word".to_owned());
     let said: Vec<_> = place.into_iter().chain(quorum).collect();
     (!said.is_empty()).then(|| said.join(", "))
