@@ -19,13 +19,14 @@ use std::time::Duration;
 use etcd_client::Client;
 use geo_agent::config::settings::Etcd;
 use geo_agent::model::ids::Address;
-use geo_agent::model::policy::{Policy, RestartMode};
-use geo_agent::model::reach::{Answer, Reachability};
+use geo_agent::model::policy::{OnPrimaryLoss, Policy, RestartMode};
+use geo_agent::model::pool::PoolView;
+use geo_agent::model::reach::{Answer, Loss, Reachability};
 use geo_agent::model::slots::SlotTable;
 use geo_agent::observe::Observer;
 use geo_agent::patroni::follow::Follower;
 use geo_agent::pcp::client::{DEADLINE, PcpClient};
-use geo_agent::reconcile::Reconciler;
+use geo_agent::reconcile::{Reconciler, Watch};
 use geo_agent::seams::{ConfFile, Health, Prober};
 use support::{FakePgpool, FakePool};
 use tokio::task::LocalSet;
@@ -116,6 +117,7 @@ fn start_agent(endpoint: &str, fake: &FakePgpool, writable: Rc<RefCell<Address>>
         location_tag: "location".to_owned(),
         local_backends: BTreeMap::new(),
         sql_probe: true,
+        on_primary_loss: OnPrimaryLoss::StandIn,
         restart: RestartMode::Never,
     };
     let (follower, cluster) = Follower::new(&etcd);
@@ -123,8 +125,9 @@ fn start_agent(endpoint: &str, fake: &FakePgpool, writable: Rc<RefCell<Address>>
     let pool = PcpClient::new(&fake.pcp_over_socket(), DEADLINE);
     let file = InMemoryFile(RefCell::default());
     let observer = Observer::new(pool, file, OneWritable(writable), Whole);
+    let (policy, watch) = (Arc::new(policy), Watch::nobodys());
     let words = tokio::sync::watch::channel(None).0;
-    let reconciler = Reconciler { observer, policy: Arc::new(policy), cluster, words };
+    let reconciler = Reconciler { observer, policy, cluster, watch, words };
     tokio::task::spawn_local(reconciler.run(|_| ()));
 }
 
@@ -153,6 +156,10 @@ impl Prober for OneWritable {
         };
         Reachability(servers.iter().map(|s| (s.clone(), answer(s))).collect())
     }
+
+    async fn is_lost(&self, _: &Address) -> Option<Loss> {
+        None
+    }
 }
 
 struct Whole;
@@ -161,4 +168,6 @@ impl Health for Whole {
     fn damage(&self, _: &BTreeMap<String, String>) -> Vec<String> {
         Vec::new()
     }
+
+    fn wake(&self, _: &PoolView) {}
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use geo_agent::model::cluster::{ClusterView, Member, Replication, Role, State};
 use geo_agent::model::ids::{Address, MemberName, SlotIndex};
 use geo_agent::model::inputs::Inputs;
-use geo_agent::model::policy::{Policy, RestartMode};
+use geo_agent::model::policy::{OnPrimaryLoss, Policy, RestartMode};
 use geo_agent::model::pool::{NodeRole, NodeStatus, PoolNode, PoolVersion, PoolView};
 use geo_agent::model::reach::{Answer, Reachability};
 use geo_agent::model::slots::{SlotEntry, SlotTable};
@@ -88,6 +88,7 @@ fn inputs(leader: usize) -> Inputs {
                 .map(|n| (slot(n), SlotEntry::new(name(n), &address(n), 1.0)))
                 .collect(),
         }),
+        lost: None,
         reach: Reachability((0..SLOTS).map(|n| (address(n), answer(n))).collect()),
         undone: Undone::default(),
         policy: Arc::new(Policy {
@@ -96,6 +97,7 @@ fn inputs(leader: usize) -> Inputs {
             location_tag: "location".to_owned(),
             local_backends: BTreeMap::new(),
             sql_probe: true,
+            on_primary_loss: OnPrimaryLoss::StandIn,
             restart: RestartMode::Never,
         }),
     }

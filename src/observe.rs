@@ -12,7 +12,7 @@ use crate::model::cluster::ClusterView;
 use crate::model::inputs::{Inputs, Seen};
 use crate::model::policy::Policy;
 use crate::model::pool::{PoolVersion, PoolView, Watchdog};
-use crate::model::reach::Reachability;
+use crate::model::reach::{Loss, Reachability};
 use crate::model::slots::SlotTable;
 use crate::model::turn::Undone;
 use crate::plan::questions;
@@ -78,10 +78,12 @@ impl<P: Pool, C: ConfFile, R: Prober, H: Health> Observer<P, C, R, H> {
         self
     }
 
-    /// One set of inputs. What cannot be read is said to be unknown, with the reason.
+    /// One set of inputs. What cannot be read is said to be unknown, with the reason. `lost` is the
+    /// word of whoever watches pgpool's primary.
     pub async fn inputs(
         &self,
         cluster: Seen<Arc<ClusterView>>,
+        lost: Option<Loss>,
         policy: Arc<Policy>,
         questions: Questions,
     ) -> Inputs {
@@ -94,10 +96,15 @@ impl<P: Pool, C: ConfFile, R: Prober, H: Health> Observer<P, C, R, H> {
         let pool = self.pool().await;
         let reach = Reachability::default();
         let undone = Undone::default();
-        let mut inputs = Inputs { cluster, pool, file, file_edited, reach, undone, policy };
+        let mut inputs = Inputs { cluster, pool, file, file_edited, reach, lost, undone, policy };
         let urgent = questions::promote_is_due(&inputs);
         // A promote that follows from this look must not follow from it once more.
         *self.last.borrow_mut() = (!urgent).then(|| (Instant::now(), inputs.clone()));
+        if questions == Questions::All
+            && let Some(primary) = questions::server_to_watch(&inputs)
+        {
+            inputs.lost = self.prober.is_lost(&primary).await; // nobody watches for a single plan
+        }
         if questions == Questions::All || !urgent {
             let servers = questions::servers_to_ask(&inputs);
             if !servers.is_empty() {
@@ -108,6 +115,7 @@ impl<P: Pool, C: ConfFile, R: Prober, H: Health> Observer<P, C, R, H> {
     }
 
     /// The inputs of a promote that is due by the last look; used once, because it changes pgpool.
+    /// A stand-in is never decided from memory: pgpool may have another primary by now.
     fn promote_from_memory(
         &self,
         cluster: &Seen<Arc<ClusterView>>,

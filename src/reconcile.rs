@@ -16,9 +16,10 @@ use crate::model::agreed::Word;
 use crate::model::cluster::ClusterView;
 use crate::model::ids::{Address, MemberName};
 use crate::model::inputs::{Inputs, Seen};
+use crate::model::plan::Act;
 use crate::model::plan::Plan;
 use crate::model::policy::Policy;
-use crate::model::reach::Answer;
+use crate::model::reach::{Answer, Loss};
 use crate::observe::{Observer, Questions, chain};
 use crate::patroni;
 use crate::plan::{agree, check, plan, questions};
@@ -37,6 +38,12 @@ pub type ClusterNews = watch::Receiver<patroni::Seen>;
 
 /// Where the loop leaves what others are to be told.
 pub type Words = watch::Sender<Option<Word>>;
+/// Whoever watches pgpool's primary: told which server that is, and heard when it is lost.
+#[derive(Clone)]
+pub struct Watch {
+    pub server: watch::Sender<Option<Address>>,
+    pub lost: watch::Receiver<Option<Loss>>,
+}
 
 /// What one look came to; for the log and for `status`.
 pub struct Round {
@@ -50,6 +57,7 @@ pub struct Reconciler<P, C, R, H> {
     pub observer: Observer<P, C, R, H>,
     pub policy: Arc<Policy>,
     pub cluster: ClusterNews,
+    pub watch: Watch,
     /// What is to be told to the other agents of a watchdog cluster.
     pub words: Words,
 }
@@ -71,6 +79,13 @@ struct Awaited {
     since: Instant,
 }
 
+impl Watch {
+    /// Nobody watches.
+    pub fn nobodys() -> Self {
+        Watch { server: watch::Sender::new(None), lost: watch::channel(None).1 }
+    }
+}
+
 impl<P: Pool, C: ConfFile, R: Prober, H: Health> Reconciler<P, C, R, H> {
     /// Runs until it is dropped, or until whoever follows the cluster is gone: what was known last
     /// would be believed for ever. `report` is told of every round.
@@ -78,9 +93,14 @@ impl<P: Pool, C: ConfFile, R: Prober, H: Health> Reconciler<P, C, R, H> {
         let mut pace = Pace::default();
         let mut turns = Turns::default();
         let mut news = self.cluster.clone();
+        let mut lost = self.watch.lost.clone();
         while news.has_changed().is_ok() {
             let cluster = word_on(&news.borrow_and_update());
-            let (round, outcome, awaited) = self.round(cluster, &mut turns).await;
+            let loss = lost.borrow_and_update().clone();
+            let Some((round, outcome, awaited)) = self.round(cluster, loss, &mut turns).await
+            else {
+                continue;
+            };
             report(&round);
             let pause = match (pace.after(&round, outcome, awaited), outcome) {
                 (pause, Outcome::Settled) => turns.wait(pause),
@@ -101,6 +121,7 @@ impl<P: Pool, C: ConfFile, R: Prober, H: Health> Reconciler<P, C, R, H> {
             };
             tokio::select! {
                 () = wakes => {}
+                () = heard(&mut lost) => {}
                 () = self.until_writable(pace.awaited.as_ref()) => {}
                 () = sleep(pause) => {}
             }
@@ -108,20 +129,44 @@ impl<P: Pool, C: ConfFile, R: Prober, H: Health> Reconciler<P, C, R, H> {
         error!("whoever follows the cluster in etcd is gone");
     }
 
-    /// One look and what follows from it.
+    /// One look and what follows from it; `None` when the leader changed meanwhile.
     async fn round(
         &self,
         cluster: Seen<Arc<ClusterView>>,
+        lost: Option<Loss>,
         turns: &mut Turns,
-    ) -> (Round, Outcome, Option<Address>) {
-        let policy = self.policy.clone();
+    ) -> Option<(Round, Outcome, Option<Address>)> {
         let undone = turns.at_a_look();
-        let inputs = self.observer.inputs(cluster, policy, Questions::UrgentFirst).await;
-        let inputs = Inputs { undone, ..inputs };
-        let plan = plan(&inputs);
-        turns.note(&inputs, &plan);
+        let inputs = Inputs { undone, ..self.look(cluster, lost).await? };
         self.tell(&inputs);
-        let faults = check::faults(&inputs, &plan);
+        self.watch.server.send_if_modified(|watched| {
+            let server = questions::server_to_watch(&inputs);
+            let other = inputs.pool.is_ok() && *watched != server;
+            if other {
+                *watched = server;
+            }
+            other
+        });
+        Some(self.act(&inputs, turns).await)
+    }
+
+    /// A look may take as long as a silent server; another leader does not wait for that.
+    async fn look(&self, cluster: Seen<Arc<ClusterView>>, lost: Option<Loss>) -> Option<Inputs> {
+        let leader = cluster.as_ref().ok().map(|view| view.leader.clone());
+        let policy = self.policy.clone();
+        let look = self.observer.inputs(cluster, lost, policy, Questions::UrgentFirst);
+        let Some(leader) = leader else { return Some(look.await) };
+        tokio::select! {
+            biased;
+            _ = no_longer_leads(self.cluster.clone(), leader.as_ref()) => None,
+            inputs = look => Some(inputs),
+        }
+    }
+
+    async fn act(&self, inputs: &Inputs, turns: &mut Turns) -> (Round, Outcome, Option<Address>) {
+        let plan = plan(inputs);
+        turns.note(inputs, &plan);
+        let faults = check::faults(inputs, &plan);
         if !faults.is_empty() {
             error!("geo-agent's own plan is unsafe and is not carried out: {}", faults.join("; "));
             let failure = Some(format!("unsafe plan refused: {}", faults.join("; ")));
@@ -129,9 +174,9 @@ impl<P: Pool, C: ConfFile, R: Prober, H: Health> Reconciler<P, C, R, H> {
         }
         if plan.steps.is_empty() {
             let outcome = if inputs.pool.is_ok() { Outcome::Settled } else { Outcome::Away };
-            return (Round { plan, failure: None }, outcome, leader_awaited(&inputs));
+            return (Round { plan, failure: None }, outcome, leader_awaited(inputs));
         }
-        match self.carry_out(&plan).await {
+        match self.carry_out(inputs, &plan).await {
             Ok(dropped) => (Round { plan, failure: dropped }, Outcome::Acted, None),
             Err(failure) => {
                 warn!("{failure}; looking again");
@@ -148,12 +193,22 @@ impl<P: Pool, C: ConfFile, R: Prober, H: Health> Reconciler<P, C, R, H> {
 
     /// Applies a plan as long as its leader leads: after that the rest of it is worth nothing, and
     /// dropped, with the reason.
-    async fn carry_out(&self, plan: &Plan) -> Result<Option<String>, String> {
+    async fn carry_out(&self, inputs: &Inputs, plan: &Plan) -> Result<Option<String>, String> {
+        if let Ok(pool) = &inputs.pool
+            && plan.steps.iter().any(|step| matches!(step.act, Act::Promote(_)))
+        {
+            self.observer.health.wake(pool);
+        }
+        let mut lost = self.watch.lost.clone();
+        lost.mark_unchanged();
         tokio::select! {
             biased; // the leader may have changed while servers were asked
             why = no_longer_leads(self.cluster.clone(), plan.leader.as_ref()) => {
                 info!("{why}: the rest of this plan is dropped");
                 Ok(Some(why))
+            }
+            () = heard(&mut lost) => {
+                Ok(Some("pgpool's primary is lost, or is back".to_owned()))
             }
             done = apply(&self.observer.pool, &self.observer.file, plan) => {
                 done.map(|()| None).map_err(|surprise| chain(&surprise))
@@ -202,6 +257,13 @@ fn leader_awaited(inputs: &Inputs) -> Option<Address> {
     let may_change = !matches!(inputs.reach.of(leader)?, Answer::Writable | Answer::Alive(_));
     let open = inputs.policy.sql_probe && may_change;
     (open && !questions::servers_to_ask(inputs).is_empty()).then(|| leader.clone())
+}
+
+/// Resolves at the next word of whoever watches; never when nobody does.
+async fn heard(lost: &mut watch::Receiver<Option<Loss>>) {
+    if lost.changed().await.is_err() {
+        std::future::pending::<()>().await;
+    }
 }
 
 /// Not knowing is a reason to hold, never a view.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::ids::{Address, SlotIndex};
 use crate::model::pool::PoolView;
-use crate::model::reach::Reachability;
+use crate::model::reach::{Loss, Reachability};
 use crate::model::slots::SlotTable;
 
 /// What to ask of pgpool beyond its node table.
@@ -62,6 +62,9 @@ pub trait Prober {
     /// Asks all of them at once, each within the probe's timeout. Never fails: silence is an
     /// answer.
     async fn ask(&self, servers: &BTreeSet<Address>) -> Reachability;
+
+    /// Whether nobody can use this server: asks once, and again until it is sure.
+    async fn is_lost(&self, server: &Address) -> Option<Loss>;
 }
 
 /// pgpool as a set of files and processes on this host.
@@ -69,4 +72,8 @@ pub trait Health {
     /// What is missing of a pgpool that answers (pgpool-facts hazard 12), and what to do about it;
     /// empty when it is whole or not on this host. `settings` are pgpool's own, by name.
     fn damage(&self, settings: &BTreeMap<String, String>) -> Vec<String>;
+
+    /// Wakes the session processes that sleep while pgpool changes a node (pgpool-facts hazard 14),
+    /// for as long as a change takes. Returns at once.
+    fn wake(&self, pool: &PoolView);
 }

@@ -6,11 +6,12 @@ mod support;
 use std::time::Duration;
 
 use geo_agent::model::plan::{Act, Disruption, Plan, Step};
+use geo_agent::model::policy::OnPrimaryLoss;
 use geo_agent::model::pool::Watchdog;
-use geo_agent::model::reach::Answer;
+use geo_agent::model::reach::{Answer, Loss};
 use geo_agent::plan::check;
 
-use support::world::{Asking, World, slot, world};
+use support::world::{Asking, World, home, slot, world};
 
 fn step(act: Act) -> Step {
     let reason = "because a test says so".to_owned();
@@ -53,9 +54,29 @@ fn a_good_plan_is_not_complained_of() {
 fn steps_without_knowledge_are_found() {
     let mut blind = usual();
     blind.view().leader = None;
-    finds("without a known cluster", &blind, [Act::Detach(slot(1))]);
+    finds("while nobody is known to lead", &blind, [Act::Detach(slot(1))]);
+    finds("might take slot 0 for its primary", &blind, [Act::Attach(slot(2))]);
+    finds("does not hold the leader key", &blind, [Act::Promote(slot(1))]);
     blind.cluster = Err("etcd does not answer".to_owned());
     finds("without a known cluster", &blind, [Act::Reload]);
+}
+
+#[test]
+fn a_stand_in_needs_a_lost_primary_and_an_answer() {
+    let gone = |w: World| w.answers("eu-1", Answer::Dead("connection refused".to_owned()));
+    let lost = |w: World| {
+        let why = "connection refused".to_owned();
+        World { lost: Some(Loss { server: home("eu-1"), why }), ..gone(w) }
+    };
+    finds("does not hold the leader key", &gone(usual()), [Act::Promote(slot(1))]);
+    finds_nothing(&lost(usual()), [Act::Promote(slot(1))]);
+    finds("does not hold the leader key", &silent("eu-2", lost(usual())), [Act::Promote(slot(1))]);
+    let mut wait = lost(usual());
+    wait.policy.on_primary_loss = OnPrimaryLoss::Wait;
+    finds("does not hold the leader key", &wait, [Act::Promote(slot(1))]);
+    let mut leaderless = gone(usual());
+    leaderless.view().leader = None;
+    finds_nothing(&leaderless, [Act::Promote(slot(1))]);
 }
 
 #[test]

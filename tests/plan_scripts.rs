@@ -10,6 +10,8 @@
 //! | `pool 0:eu-1=primary 1:eu-2=up 2:us-1=down 3:gap 4:spoilt`, `pool unknown` | pgpool |
 //! | `file 0:eu-1=1 1:eu-2=1`, `file as pool`, `file lost`, `file edited` | the slot table and its weights |
 //! | `reach eu-1=writable eu-2=hung`, `reach well`, `reach nobody` | how servers answer if asked |
+//! | `lsn eu-2=100`, `sync eu-2`, `switchover eu-1 eu-2` | more of Patroni's word; `cluster` ends it |
+//! | `lost eu-1`, `lost nobody`, `loss wait` | what the watch of pgpool's primary says; the policy |
 //! | `sessions 12 0:3 1:9` | more of pgpool |
 //! | `watchdog wd-2=standby wd-1=leader wd-3=lost`, `watchdog … no-quorum` | its watchdog, this pgpool first |
 //! | `agreed 0:eu-1 1:eu-2`, `agreed nothing` | what the agents of the watchdog cluster agreed on in etcd |
@@ -26,10 +28,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use geo_agent::model::agreed::{Numbers, Peer};
-use geo_agent::model::cluster::{Role, State};
+use geo_agent::model::cluster::{Role, State, Switchover};
 use geo_agent::model::ids::{Address, MemberName, SlotIndex};
+use geo_agent::model::policy::OnPrimaryLoss;
 use geo_agent::model::pool::{NodeStatus, PoolVersion, Sessions, Watchdog};
-use geo_agent::model::reach::Answer;
+use geo_agent::model::reach::{Answer, Loss};
 use geo_agent::model::slots::{SlotEntry, SlotTable};
 use geo_agent::plan::{agree, check};
 
@@ -107,6 +110,11 @@ impl Play {
             "pool" => self.pool(&rest),
             "file" => self.file(&rest),
             "reach" => self.reach(&rest),
+            "lsn" => self.lsns(&rest),
+            "sync" => self.world.view().sync_standbys = rest.iter().map(|n| (*n).into()).collect(),
+            "switchover" => self.switchover(rest[0], rest[1]),
+            "lost" => self.lost(rest[0]),
+            "loss" => self.world.policy.on_primary_loss = on_loss(rest[0]),
             "sessions" => self.world.pool.sessions = Some(sessions(&rest)),
             "watchdog" => self.world.pool.watchdog = Some(watchdog(&rest)),
             "later" => self.later(rest[0]),
@@ -172,6 +180,24 @@ impl Play {
                 let _ = writeln!(self.out, "  TROUBLE {}: {trouble}", line_of_step(step));
             }
         }
+    }
+
+    fn lsns(&mut self, pairs: &[&str]) {
+        for (name, lsn) in pairs.iter().map(|p| pair(p, '=')) {
+            let member = self.world.view().members.get_mut(&MemberName::new(name));
+            let (member, lsn) = (member.expect("a member"), lsn.parse().ok());
+            (member.receive_lsn, member.replay_lsn) = (lsn, lsn);
+        }
+    }
+
+    fn switchover(&mut self, from: &str, to: &str) {
+        let (from, to) = (Some(MemberName::new(from)), Some(MemberName::new(to)));
+        self.world.view().switchover = Some(Switchover { from, to, scheduled_at: None });
+    }
+
+    fn lost(&mut self, name: &str) {
+        let why = "connection refused".to_owned();
+        self.world.lost = (name != "nobody").then(|| Loss { server: home(name), why });
     }
 
     fn weights(&mut self, pairs: &[&str]) {
@@ -398,4 +424,12 @@ fn numbers(words: &[&str]) -> Numbers {
         (slot(number.parse().expect("a slot number")), at_home(name))
     };
     words.iter().map(one).collect()
+}
+
+fn on_loss(word: &str) -> OnPrimaryLoss {
+    match word {
+        "stand_in" => OnPrimaryLoss::StandIn,
+        "wait" => OnPrimaryLoss::Wait,
+        other => panic!("no such policy: {other}"),
+    }
 }

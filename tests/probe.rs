@@ -1,5 +1,7 @@
 //! The probe against little servers that behave as PostgreSQL does on its better and worse days.
 
+mod support;
+
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -14,6 +16,8 @@ use geo_agent::seams::Prober;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, spawn_local};
+
+use support::postgres::{LOGGED_IN, error, first_message, row};
 
 /// What a little server does with each connection.
 #[derive(Clone, Copy)]
@@ -71,7 +75,6 @@ async fn server(manner: Manner) -> Server {
 }
 
 async fn serve(mut stream: TcpStream, manner: Manner, log: &Heard) -> std::io::Result<()> {
-    const LOGGED_IN: &[u8] = b"R\0\0\0\x08\0\0\0\0K\0\0\0\x0c\0\0\0\x01\0\0\0\x02Z\0\0\0\x05I";
     match manner {
         Silent => {
             let _ = stream.read(&mut [0; 64]).await?;
@@ -111,30 +114,6 @@ async fn serve(mut stream: TcpStream, manner: Manner, log: &Heard) -> std::io::R
             _ => return Ok(()),
         }
     }
-}
-
-async fn first_message(stream: &mut TcpStream) -> std::io::Result<Vec<u8>> {
-    let length = stream.read_u32().await?;
-    let mut body = vec![0; length as usize - 4];
-    stream.read_exact(&mut body).await?;
-    Ok(body)
-}
-
-fn message(tag: u8, body: &[u8]) -> Vec<u8> {
-    let length = (body.len() as u32 + 4).to_be_bytes();
-    [&[tag][..], &length, body].concat()
-}
-
-fn error(code: &str) -> Vec<u8> {
-    let body = format!("SFATAL\0VFATAL\0C{code}\0Mno\x1b[2J today\0\0");
-    message(b'E', body.as_bytes())
-}
-
-fn row(value: &str) -> Vec<u8> {
-    let column = b"\0\x01pg_is_in_recovery\0\0\0\0\0\0\0\0\0\0\x10\0\x01\xff\xff\xff\xff\0\0";
-    let value = [b"\0\x01\0\0\0\x01", value.as_bytes()].concat();
-    let done = [message(b'C', b"SELECT 1\0"), message(b'Z', b"I")].concat();
-    [message(b'T', column), message(b'D', &value), done].concat()
 }
 
 fn probe(sslmode: SslMode) -> Probe {

@@ -85,6 +85,63 @@ async fn a_promote_goes_out_before_anybody_is_asked() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_stand_in_goes_out_once_it_has_answered_itself() {
+    let lab = Lab::of(&settled());
+    beside_an_agent(&lab, async |lab| {
+        let looks = lab.state().looks;
+        lab.dies(&home("eu-1"));
+        tokio::time::sleep(ms(3)).await;
+        let state = lab.state();
+        assert_eq!(state.requests(), [at(1, Promote)]);
+        let asked: Vec<_> = state.asked.iter().map(|(_, whom)| whom.clone()).collect();
+        assert_eq!(asked[asked.len() - 1], [home("eu-2")].into());
+        assert_eq!(state.looks, looks + 3, "before it, for its effect, and after it");
+    })
+    .await;
+    assert_eq!(lab.state().pool.attached(), [1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_primary_that_was_restarted_in_place_comes_back() {
+    let lab = Lab::of(&settled());
+    beside_an_agent(&lab, async |lab| {
+        lab.dies(&home("eu-1"));
+        tokio::time::sleep(ms(700)).await;
+        assert_eq!(lab.watched.borrow().as_ref(), Some(&home("eu-2")), "the stand-in is watched");
+        lab.lost.send_replace(None);
+        lab.answers(&home("eu-1"), Answer::Writable);
+        tokio::time::sleep(ms(300)).await;
+        let state = lab.state();
+        assert_eq!(state.requests(), [at(1, Promote), at(0, Attach)]);
+        assert_eq!((state.pool.primary, state.pool.attached()), (Some(0), vec![0, 1]));
+    })
+    .await;
+}
+
+/// A look that asks a silent server takes its timeout; a new leader does not wait for that.
+#[tokio::test(start_paused = true)]
+async fn a_new_leader_interrupts_a_look() {
+    let nobody = settled().answers("eu-1", Answer::Hung("no answer".to_owned()));
+    let mut nobody = nobody.replica("eu-3").up("eu-3", 1.0);
+    nobody.view().leader = None;
+    let lab = Lab::of(&nobody);
+    let local = tokio::task::LocalSet::new();
+    local
+        .run_until(async {
+            tokio::task::spawn_local(lab.agent().run(|_| {}));
+            tokio::time::sleep(ms(500)).await;
+            assert_eq!(lab.state().requests(), [], "the look goes on");
+            let before = tokio::time::Instant::now();
+            lab.becomes(&nobody.clone().leads_now("eu-2"));
+            tokio::time::sleep(ms(300)).await;
+            let (when, first) = lab.state().received[0];
+            assert_eq!(first, at(1, Promote));
+            assert_eq!(when - before, Duration::ZERO);
+        })
+        .await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_detached_leader_is_attached_the_moment_it_is_writable() {
     let lab = Lab::of(&settled());
     beside_an_agent(&lab, async |lab| {

@@ -65,9 +65,11 @@ async fn play(seed: u64) -> Vec<String> {
         let life = Duration::from_millis(chance.below(9_000));
         tokio::select! {
             () = lab.agent().run(|_| {}) => {}
+            () = lab.vigil() => {}
             () = sleep(life) => {} // killed where it stands, now and then
         }
         happen(&lab, &mut it, &mut chance);
+        lab.look_at_the_watched();
     }
     it = it.leads_now(chance.name());
     lab.becomes(&it);
@@ -75,7 +77,10 @@ async fn play(seed: u64) -> Vec<String> {
         let mut state = lab.state();
         (state.away, state.losses, state.refusals, state.syntax_error) = (false, 0, 0, false);
     }
-    lab.run_for(BOUND).await;
+    tokio::select! {
+        _ = lab.run_for(BOUND) => {}
+        () = lab.vigil() => {}
+    }
     let mut trouble = lab.state().trouble.clone();
     trouble.extend(why_not_at_rest(&lab, &it));
     trouble
@@ -113,11 +118,16 @@ fn happen(lab: &Lab, it: &mut World, chance: &mut Chance) {
 /// What must hold whenever a request arrives.
 fn judge(state: &State, word: &Seen, request: PoolRequest) -> Option<String> {
     let Some(view) = word.known() else { return Some("etcd is silent".to_owned()) };
-    let Some(leader) = view.leader_member().and_then(|m| m.address.as_ref().ok()) else {
-        return Some("nobody leads".to_owned());
-    };
     let pool = &state.pool;
     let hangs = |s: &usize| pool.hung.contains(&home_of(&pool.slots[*s].host));
+    let serves =
+        |s: &usize| state.truth.get(&home_of(&pool.slots[*s].host)).is_some_and(|a| a.is_alive());
+    let primary_is_gone = pool.primary.is_some_and(|p| !serves(&p));
+    let Some(leader) = view.leader_member().and_then(|m| m.address.as_ref().ok()) else {
+        let stands_in =
+            matches!(request, PoolRequest::Promote(s) if primary_is_gone && serves(&s.get()));
+        return (!stands_in && request != PoolRequest::Reload).then(|| "nobody leads".to_owned());
+    };
     if matches!(request, PoolRequest::Detach(slot) if hangs(&slot.get())) {
         return None; // it serves nobody
     }
@@ -128,8 +138,8 @@ fn judge(state: &State, word: &Seen, request: PoolRequest) -> Option<String> {
         PoolRequest::Promote(slot) => {
             let live = &pool.slots[slot.get()];
             let leads = live.host == leader.host() && live.port == leader.port();
-            (!leads && !pool.primary.as_ref().is_some_and(hangs))
-                .then(|| format!("{} does not lead", live.host))
+            let stands_in = primary_is_gone && serves(&slot.get());
+            (!leads && !stands_in).then(|| format!("{} does not lead", live.host))
         }
         PoolRequest::Detach(slot) if pool.attached() == [slot.get()] => {
             Some("the last attached slot".to_owned())

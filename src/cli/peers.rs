@@ -69,7 +69,7 @@ mod tests {
     use super::*;
     use std::collections::BTreeMap;
 
-    use crate::model::policy::RestartMode;
+    use crate::model::policy::{OnPrimaryLoss, RestartMode};
 
     fn policy(location: &str) -> Policy {
         Policy {
@@ -78,6 +78,7 @@ mod tests {
             location_tag: "location".to_owned(),
             local_backends: BTreeMap::new(),
             sql_probe: true,
+            on_primary_loss: OnPrimaryLoss::StandIn,
             restart: RestartMode::Never,
         }
     }

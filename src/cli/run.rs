@@ -62,6 +62,7 @@ async fn follow(
     signals: &mut Signals,
 ) -> anyhow::Result<Wish> {
     let observer = world::observer(config)?;
+    let (watch, vigil) = world::watch(config)?;
     journal.writes_to(&config.pgpool.config_path);
     let (follower, mut cluster) = Follower::new(&config.etcd);
     let follower = AbortOnDrop(tokio::spawn(follower.run()));
@@ -70,10 +71,12 @@ async fn follow(
     let work = async {
         first_view(&mut cluster).await;
         let policy = Arc::new(config.policy.clone());
-        Reconciler { observer, policy, cluster, words }.run(|round| journal.note(round)).await;
+        let reconciler = Reconciler { observer, policy, cluster, watch, words };
+        reconciler.run(|round| journal.note(round)).await;
     };
     let wish = tokio::select! {
         () = work => anyhow::bail!("nobody follows etcd any more: start geo-agent again"),
+        never = vigil => match never {},
         wish = signals.next() => wish,
     };
     drop((follower, scribe));

@@ -1,19 +1,23 @@
 //! The real things behind the seams, and one look at all of them.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use anyhow::Context;
+use tokio::sync::watch;
 
 use crate::config::settings::{Config, Pcp, Restart};
 use crate::host::conf_file::ConfFileOnDisk;
-use crate::host::damage;
+use crate::host::{damage, wake};
 use crate::model::inputs::Inputs;
 use crate::model::policy::Policy;
+use crate::model::pool::PoolView;
 use crate::observe::{Observer, Questions, chain};
 use crate::patroni::read::read_once;
 use crate::pcp::client::{DEADLINE, PcpClient};
-use crate::probe::SqlProber;
+use crate::probe::{SqlProber, vigil};
+use crate::reconcile::Watch;
 use crate::seams::Health;
 
 pub type RealObserver = Observer<PcpClient, ConfFileOnDisk, SqlProber, PoolOnThisHost>;
@@ -21,11 +25,22 @@ pub type RealObserver = Observer<PcpClient, ConfFileOnDisk, SqlProber, PoolOnThi
 /// pgpool's files, looked for on this host.
 pub struct PoolOnThisHost {
     pcp_host: String,
+    /// `pgpool.wake`.
+    wake: bool,
 }
 
 impl Health for PoolOnThisHost {
     fn damage(&self, settings: &BTreeMap<String, String>) -> Vec<String> {
         damage::damage(settings, &self.pcp_host)
+    }
+
+    fn wake(&self, pool: &PoolView) {
+        let pid_file = damage::files(&pool.settings).pid_file;
+        let here = self.wake && damage::is_this_host(&self.pcp_host);
+        if let Some(pid_file) = pid_file.filter(|_| here && pool.version.sleeps_in_whole_seconds())
+        {
+            tokio::spawn(async move { wake::wake(&pid_file).await });
+        }
     }
 }
 
@@ -35,7 +50,23 @@ pub fn observer(config: &Config) -> anyhow::Result<RealObserver> {
     let client = PcpClient::new(pcp, DEADLINE);
     let file = ConfFileOnDisk::new(&config.pgpool.config_path, config.policy.slots);
     let prober = SqlProber::new(config.probe.as_ref()).context("probe.sslmode cannot be set up")?;
-    Ok(Observer::new(client, file, prober, PoolOnThisHost { pcp_host: pcp.host.clone() }))
+    let here = PoolOnThisHost { pcp_host: pcp.host.clone(), wake: config.pgpool.wake };
+    Ok(Observer::new(client, file, prober, here))
+}
+
+/// Who watches pgpool's primary, and the watch itself, which has to be kept running. Without a
+/// probe user nobody does: then only Patroni's lease tells that it is gone.
+pub fn watch(config: &Config) -> anyhow::Result<(Watch, impl Future<Output = Infallible>)> {
+    let prober = config.probe.as_ref().map(|probe| SqlProber::new(Some(probe))).transpose()?;
+    let (server, watched) = watch::channel(None);
+    let (tell, lost) = watch::channel(None);
+    let vigil = async move {
+        if let Some(prober) = prober {
+            vigil::keep(&prober, watched, tell).await;
+        }
+        std::future::pending().await
+    };
+    Ok((Watch { server, lost }, vigil))
 }
 
 /// How to speak to pgpool.
@@ -54,7 +85,7 @@ pub fn pcp(config: &Config) -> anyhow::Result<&Pcp> {
 pub async fn look(config: &Config, observer: &RealObserver) -> Inputs {
     let cluster = read_once(&config.etcd).await.map(Arc::new).map_err(|error| chain(&error));
     let policy: Arc<Policy> = Arc::new(config.policy.clone());
-    observer.inputs(cluster, policy, Questions::All).await
+    observer.inputs(cluster, None, policy, Questions::All).await
 }
 
 /// The first thing that could not be read: then a command has failed, whatever it prints.

@@ -2,7 +2,7 @@
 
 /// The keys of each section. A list's name ends in `[]`: the keys of each of its items.
 const SECTIONS: &[(&str, &[&str])] = &[
-    ("", &["etcd3", "location", "local_backends", "pgpool", "probe"]),
+    ("", &["etcd3", "location", "local_backends", "pgpool", "probe", "on_primary_loss"]),
     (
         "etcd3",
         &[
@@ -29,6 +29,7 @@ const SECTIONS: &[(&str, &[&str])] = &[
             "slots",
             "pcp",
             "restart",
+            "wake",
             "exec_path",
             "config_append",
             "tmp_config_path",

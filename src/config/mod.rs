@@ -19,7 +19,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use crate::model::policy::{Policy, RestartMode};
+use crate::model::policy::{OnPrimaryLoss, Policy, RestartMode};
 use crate::yaml;
 use problem::Reading;
 pub use problem::{ConfigError, Problem};
@@ -82,6 +82,7 @@ fn check(top: &Section) -> Option<Config> {
     let locality = locality::check(top);
     let pgpool = pgpool::check(&top.section("pgpool"));
     let probe = probe::check(&top.section("probe"));
+    let on_primary_loss = on_primary_loss(top);
     let (pgpool, slots) = pgpool?;
     if matches!(pgpool.restart, Restart::Supervise(_)) && pgpool.pcp.is_none() {
         etcd::warn_of_other_namespace(&etcd_section);
@@ -92,6 +93,7 @@ fn check(top: &Section) -> Option<Config> {
         location_tag: locality.tag,
         local_backends: locality.local_backends,
         sql_probe: probe.is_some(),
+        on_primary_loss: on_primary_loss?,
         restart: match &pgpool.restart {
             Restart::Never => RestartMode::Never,
             Restart::Command(_) => RestartMode::Command,
@@ -99,4 +101,19 @@ fn check(top: &Section) -> Option<Config> {
         },
     };
     Some(Config { etcd: etcd?, pgpool, probe, policy })
+}
+
+fn on_primary_loss(top: &Section) -> Option<OnPrimaryLoss> {
+    if !top.given("on_primary_loss") {
+        return Some(OnPrimaryLoss::default());
+    }
+    match top.text("on_primary_loss")?.as_str() {
+        "stand_in" => Some(OnPrimaryLoss::StandIn),
+        "wait" => Some(OnPrimaryLoss::Wait),
+        other => {
+            let message = format!("\"{other}\" is not known");
+            top.problem("on_primary_loss", message, "stand_in or wait");
+            None
+        }
+    }
 }

@@ -32,7 +32,22 @@ pub(super) fn check(section: &Section) -> Option<(Pgpool, u8)> {
     let config_path = config_path(section, supervised);
     let pcp_section = section.section("pcp");
     let pcp = if supervised && !pcp_section.any_given() { None } else { Some(pcp(&pcp_section)?) };
-    Some((Pgpool { config_path: config_path?, pcp, restart: restart? }, slots))
+    let wake = wake(section);
+    Some((Pgpool { config_path: config_path?, pcp, restart: restart?, wake: wake? }, slots))
+}
+
+fn wake(section: &Section) -> Option<bool> {
+    if !section.given("wake") {
+        return Some(true);
+    }
+    match section.text("wake")?.as_str() {
+        "auto" => Some(true),
+        "never" => Some(false),
+        other => {
+            section.problem("wake", format!("\"{other}\" is not known"), "auto or never");
+            None
+        }
+    }
 }
 
 fn config_path(section: &Section, supervised: bool) -> Option<PathBuf> {

@@ -54,6 +54,8 @@ pub struct Pgpool {
     /// `None` only in supervise mode, where pgpool is restarted instead.
     pub pcp: Option<Pcp>,
     pub restart: Restart,
+    /// `wake: auto`: wake pgpool's session processes after a promote, where this user may.
+    pub wake: bool,
 }
 
 /// pgpool's PCP port.

@@ -4,7 +4,7 @@
 //! everything that keeps its owner from harm, [`includes`] looks into the files that it includes,
 //! [`conf_file`] is all of that behind the seam. [`lock`] keeps a second agent out, [`state`] tells
 //! `status` what the daemon thinks, [`damage`] looks for files that a broken pgpool lost,
-//! [`writable`] tries whether a file could be replaced.
+//! [`writable`] tries whether a file could be replaced, [`wake`] signals its session processes.
 //!
 //! File calls block: the files are a few kilobytes on a local disk, and the agent has nothing
 //! better to do meanwhile.
@@ -17,4 +17,5 @@ pub mod includes;
 pub mod lock;
 pub mod replace;
 pub mod state;
+pub mod wake;
 pub mod writable;

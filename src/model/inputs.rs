@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::cluster::ClusterView;
 use super::policy::Policy;
 use super::pool::PoolView;
-use super::reach::Reachability;
+use super::reach::{Loss, Reachability};
 use super::slots::SlotTable;
 use super::turn::Undone;
 
@@ -22,6 +22,8 @@ pub struct Inputs {
     /// The block in pgpool.conf says more or other than the table: somebody edited it.
     pub file_edited: bool,
     pub reach: Reachability,
+    /// pgpool's primary is lost, as whoever watches it says.
+    pub lost: Option<Loss>,
     /// What this agent has left to another's turn, and for how long.
     pub undone: Undone,
     pub policy: Arc<Policy>,

@@ -17,8 +17,19 @@ pub struct Policy {
     pub local_backends: BTreeMap<String, f64>,
     /// A probe user is configured, so SQL can say who is writable.
     pub sql_probe: bool,
+    pub on_primary_loss: OnPrimaryLoss,
     /// How pgpool may be restarted.
     pub restart: RestartMode,
+}
+
+/// What to do while pgpool's primary is dead and nobody can take its place for writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnPrimaryLoss {
+    /// A local replica takes its place in pgpool, so that reads go on.
+    #[default]
+    StandIn,
+    /// No client can connect until Patroni has a new leader.
+    Wait,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -115,6 +115,11 @@ impl PoolVersion {
         self <= PoolVersion::V44
     }
 
+    /// From 4.5 on session processes wait out a node change in whole seconds (hazard 14).
+    pub fn sleeps_in_whole_seconds(self) -> bool {
+        self >= PoolVersion::V45
+    }
+
     /// PCP `Z` exists (4.2 and later).
     pub fn can_reload_over_pcp(self) -> bool {
         self >= PoolVersion::V42

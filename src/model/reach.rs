@@ -14,6 +14,14 @@ impl Reachability {
     }
 }
 
+/// A server that nobody can use from here, which is more than one bad answer: the probe asked
+/// again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Loss {
+    pub server: Address,
+    pub why: String,
+}
+
 /// One server's answer to a new connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {

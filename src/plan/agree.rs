@@ -106,6 +106,7 @@ pub fn in_common(policy: &Policy) -> BTreeMap<String, String> {
         ("location.name", policy.location.clone().unwrap_or_default()),
         ("location.tag", policy.location_tag.clone()),
         ("local_backends", names.join(", ")),
+        ("on_primary_loss", format!("{:?}", policy.on_primary_loss)),
         ("probe", if policy.sql_probe { "with a user" } else { "without a user" }.to_owned()),
     ];
     settings.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()

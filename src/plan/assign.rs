@@ -90,7 +90,7 @@ pub fn members_to_slots<'a>(ground: &Ground<'a>) -> Assignment<'a> {
         }
     }
     disown_second_slots(&mut table, &addresses, &taken, &members);
-    let leader = taken.get(ground.leader_at).copied();
+    let leader = ground.leader_at().and_then(|at| taken.get(at)).copied();
     Assignment { table, addresses, members, leader, holds }
 }
 
@@ -208,7 +208,8 @@ fn free_slots(ground: &Ground, table: &SlotTable, promote: bool) -> Vec<SlotInde
 /// Whether this plan may promote the leader, which comes before all else and spoils every gap.
 fn may_promote(ground: &Ground, addresses: &BTreeMap<SlotIndex, Address>) -> bool {
     let primary = ground.pool.primary();
-    let mut leaders = addresses.iter().filter(|(_, a)| *a == ground.leader_at).map(|(s, _)| *s);
+    let leader_at = ground.leader_at();
+    let mut leaders = addresses.iter().filter(|(_, a)| Some(*a) == leader_at).map(|(s, _)| *s);
     leaders.any(|slot| Some(slot) != primary && ground.pool.is_attached(slot))
 }
 
@@ -216,7 +217,7 @@ fn may_promote(ground: &Ground, addresses: &BTreeMap<SlotIndex, Address>) -> boo
 /// two members that claim one address, the one that serves comes first.
 pub fn leader_first<'a>(ground: &Ground<'a>) -> Vec<&'a Member> {
     let mut members: Vec<&Member> = ground.cluster.members.values().collect();
-    members.sort_by_cached_key(|m| (m.name != ground.leader.name, !m.is_serving()));
+    members.sort_by_cached_key(|m| (!ground.leads(m), !m.is_serving()));
     members
 }
 
@@ -255,7 +256,7 @@ fn no_such_port(ground: &Ground, member: &Member, address: &Address) -> Hold {
 }
 
 fn lost_writes(ground: &Ground, member: &Member) -> &'static str {
-    match member.name == ground.leader.name {
+    match ground.leads(member) {
         true => "leads, but pgpool cannot send writes to it: ",
         false => "",
     }

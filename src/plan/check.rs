@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::model::ids::{Address, SlotIndex};
 use crate::model::inputs::Inputs;
 use crate::model::plan::{Act, Plan, Step};
+use crate::model::policy::OnPrimaryLoss;
 use crate::model::reach::Answer;
 use crate::model::slots::SlotTable;
 
@@ -19,7 +20,7 @@ pub fn faults(inputs: &Inputs, plan: &Plan) -> Vec<String> {
         return Vec::new();
     }
     let Ok(ground) = Ground::of(inputs) else {
-        return vec!["steps without a known cluster, leader and pgpool".to_owned()];
+        return vec!["steps without a known cluster and pgpool".to_owned()];
     };
     let mut replay = Replay::start(&ground);
     for (number, step) in plan.steps.iter().enumerate() {
@@ -162,6 +163,9 @@ impl<'a> Replay<'a> {
         if !self.attached.contains(&slot) {
             return Some(format!("detaches slot {slot}, which is not attached"));
         }
+        if self.ground.leader.is_err() {
+            return Some(format!("detaches slot {slot} while nobody is known to lead"));
+        }
         let mut others = self.attached.iter().filter(|s| **s != slot);
         let searches = self.primary.is_none_or(|p| p == slot);
         if let Some(froze) = others.find(|s| searches && !self.is_safe_to_search(**s)) {
@@ -181,12 +185,26 @@ impl<'a> Replay<'a> {
         if !self.attached.contains(&slot) {
             return Some(format!("promotes slot {slot}, which is detached"));
         }
-        let hangs = |p: SlotIndex| self.was_asked(p) && !self.is_safe_to_search(p);
         if self.primary == Some(slot) {
             return Some(format!("promotes slot {slot}, which is pgpool's primary already"));
         }
-        (!self.leads(slot) && !self.primary.is_some_and(hangs))
+        let stands_in = self.primary.is_some_and(|p| self.is_lost(p))
+            && self.answer(slot).is_some_and(Answer::is_alive);
+        (!self.leads(slot) && !stands_in)
             .then(|| format!("promotes slot {slot}, which does not hold the leader key"))
+    }
+
+    /// Nobody can use this primary from here. While it holds the leader key, one bad answer is not
+    /// enough to say so.
+    fn is_lost(&self, primary: SlotIndex) -> bool {
+        let answer = self.answer(primary);
+        let watched =
+            self.ground.lost.is_some_and(|loss| self.addresses.get(&primary) == Some(&loss.server));
+        self.ground.policy.on_primary_loss == OnPrimaryLoss::StandIn
+            && match answer {
+                Some(answer) => !answer.is_alive() && (watched || !self.leads(primary)),
+                None => watched,
+            }
     }
 
     /// In any unit: only whether it is 0 counts.
@@ -208,7 +226,7 @@ impl<'a> Replay<'a> {
     /// Whether the holder of the leader key is in this slot.
     fn leads(&self, slot: SlotIndex) -> bool {
         !self.ground.cluster.standby_cluster
-            && self.addresses.get(&slot) == Some(self.ground.leader_at)
+            && self.ground.leader_at().is_some_and(|at| self.addresses.get(&slot) == Some(at))
     }
 
     /// A used slot keeps its address; pgpool takes up the others.

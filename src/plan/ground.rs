@@ -1,5 +1,6 @@
 //! The ground to stand on: may anything be done at all? Without a word from Patroni or pgpool, with
-//! nobody listed or nobody leading, the answer is no, and nothing is ever detached for it.
+//! nobody listed, the answer is no, and nothing is ever detached for it. Without a leader the only
+//! act is a stand-in for a primary that is lost.
 
 use crate::model::agreed::Agreed;
 use crate::model::cluster::{ClusterView, Member, Role};
@@ -8,7 +9,7 @@ use crate::model::inputs::Inputs;
 use crate::model::plan::Hold;
 use crate::model::policy::Policy;
 use crate::model::pool::{PoolView, Watchdog};
-use crate::model::reach::{Answer, Reachability};
+use crate::model::reach::{Answer, Loss, Reachability};
 use crate::model::slots::SlotTable;
 use crate::model::turn::Undone;
 
@@ -16,7 +17,7 @@ use super::agree;
 use super::turn::Turn;
 
 /// The views of a moment in which acting is allowed.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub struct Ground<'a> {
     pub cluster: &'a ClusterView,
     pub pool: &'a PoolView,
@@ -25,15 +26,22 @@ pub struct Ground<'a> {
     /// The block was edited in a way that the table does not show.
     pub file_edited: bool,
     pub reach: &'a Reachability,
+    pub lost: Option<&'a Loss>,
     pub policy: &'a Policy,
     /// Who may change what a watchdog cluster shares.
     pub turn: Turn,
     pub undone: &'a Undone,
     /// What the agents agreed on; `None` without a watchdog.
     pub agreed: Option<&'a Agreed>,
-    /// The member that holds the leader key; its address is known.
-    pub leader: &'a Member,
-    pub leader_at: &'a Address,
+    /// `Err`: nobody leads, or nobody knows where.
+    pub leader: Result<Leader<'a>, Hold>,
+}
+
+/// The member that holds the leader key, and where it is.
+#[derive(Clone, Copy)]
+pub struct Leader<'a> {
+    pub member: &'a Member,
+    pub at: &'a Address,
 }
 
 impl<'a> Ground<'a> {
@@ -45,27 +53,23 @@ impl<'a> Ground<'a> {
                 "Patroni lists no member at all: nothing is changed until one appears in etcd",
             ));
         }
-        let leader = leader_of(cluster)?;
-        let leader_at = leader.address.as_ref().map_err(|why| Hold {
-            member: Some(leader.name.clone()),
-            slot: None,
-            reason: format!(
-                "the leader's address is unusable ({why}): its conn_url must be mended"
-            ),
-        })?;
-        let pool = inputs.pool.as_ref().map_err(|why| hold(why.clone()))?;
+        let leader = leader_of(cluster);
+        let pool = match &inputs.pool {
+            Ok(pool) => pool,
+            Err(why) => return Err(leader.err().unwrap_or_else(|| hold(why.clone()))),
+        };
         let mut ground = Ground {
             cluster,
             pool,
             file: inputs.file.as_ref().map_err(String::as_str),
             file_edited: inputs.file_edited,
             reach: &inputs.reach,
+            lost: inputs.lost.as_ref(),
             policy: &inputs.policy,
             turn: Turn::at_first(pool.watchdog.as_ref()),
             undone: &inputs.undone,
             agreed: pool.watchdog.as_ref().map(|_| &cluster.agreed),
             leader,
-            leader_at,
         };
         if agree::conflict(&ground).is_some() {
             ground.turn = Turn::Nobody;
@@ -73,14 +77,27 @@ impl<'a> Ground<'a> {
         Ok(ground)
     }
 
+    pub fn leads(&self, member: &Member) -> bool {
+        self.leader.as_ref().is_ok_and(|leader| leader.member.name == member.name)
+    }
+
+    /// Where the leader is; `None` while there is none.
+    pub fn leader_at(&self) -> Option<&'a Address> {
+        self.leader.as_ref().ok().map(|leader| leader.at)
+    }
+
     /// `None`: it is. Otherwise why the leader cannot be taken for writable.
     pub fn why_not_writable(&self) -> Option<String> {
-        let leader = &self.leader.name;
-        match self.reach.of(self.leader_at) {
+        let Leader { member, at } = match &self.leader {
+            Ok(leader) => *leader,
+            Err(hold) => return Some(hold.reason.clone()),
+        };
+        let leader = &member.name;
+        match self.reach.of(at) {
             Some(Answer::Writable) => None,
             Some(Answer::ReadOnly) => Some(format!("{leader} is still in recovery")),
             // SQL could not say (no probe user, or it was refused): the role in etcd must do.
-            Some(Answer::Alive(_)) if self.leader.role == Role::Primary => None,
+            Some(Answer::Alive(_)) if member.role == Role::Primary => None,
             Some(Answer::Alive(_)) => Some(format!("{leader} does not call itself primary yet")),
             Some(Answer::Dead(why) | Answer::Unreachable(why) | Answer::Hung(why)) => {
                 Some(format!("{leader} does not serve from here ({why})"))
@@ -117,7 +134,7 @@ impl<'a> Ground<'a> {
     }
 }
 
-fn leader_of(cluster: &ClusterView) -> Result<&Member, Hold> {
+fn leader_of(cluster: &ClusterView) -> Result<Leader<'_>, Hold> {
     let Some(name) = &cluster.leader else {
         return Err(hold(match cluster.paused {
             true => {
@@ -127,12 +144,18 @@ fn leader_of(cluster: &ClusterView) -> Result<&Member, Hold> {
             false => "nobody holds Patroni's leader key: nothing is changed until somebody does",
         }));
     };
-    cluster.leader_member().ok_or_else(|| Hold {
+    let member = cluster.leader_member().ok_or_else(|| Hold {
         member: Some(name.clone()),
         slot: None,
         reason: "holds the leader key but has no member key in etcd, so its address is unknown"
             .to_owned(),
-    })
+    })?;
+    let at = member.address.as_ref().map_err(|why| Hold {
+        member: Some(name.clone()),
+        slot: None,
+        reason: format!("the leader's address is unusable ({why}): its conn_url must be mended"),
+    })?;
+    Ok(Leader { member, at })
 }
 
 /// A hold on everything.

@@ -32,7 +32,7 @@ use sequence::Sequence;
 pub fn plan(inputs: &Inputs) -> Plan {
     let ground = match Ground::of(inputs) {
         Ok(ground) => ground,
-        Err(hold) => return standing_still(inputs, hold),
+        Err(hold) => return standing_still(inputs, vec![hold]),
     };
     let assignment = assign::members_to_slots(&ground);
     let wishes = wish::of_each_slot(&ground, &assignment);
@@ -41,8 +41,14 @@ pub fn plan(inputs: &Inputs) -> Plan {
 
     let rows = rows(&ground, &assignment, &sequence);
     let (steps, mut holds) = sequence.into_parts();
-    holds.splice(0..0, assignment.holds);
     holds.extend(not_yet);
+    if let Err(leaderless) = &ground.leader {
+        holds.insert(0, leaderless.clone());
+        if steps.is_empty() {
+            return standing_still(inputs, holds);
+        }
+    }
+    holds.splice(0..0, assignment.holds);
     holds.extend(ground.file_hold());
     holds.extend(ground.damage_holds());
     Plan {
@@ -55,13 +61,13 @@ pub fn plan(inputs: &Inputs) -> Plan {
 }
 
 /// Nothing may be done: the slots are shown as they are.
-fn standing_still(inputs: &Inputs, hold: Hold) -> Plan {
+fn standing_still(inputs: &Inputs, holds: Vec<Hold>) -> Plan {
     let cluster = inputs.cluster.as_ref().ok();
     Plan {
         revision: cluster.map(|c| c.revision),
         leader: cluster.and_then(|c| c.leader.clone()),
         steps: Vec::new(),
-        holds: vec![hold],
+        holds,
         slots: rows_as_they_are(inputs),
     }
 }

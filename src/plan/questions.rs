@@ -1,30 +1,45 @@
 //! What has to be asked of the servers before a plan can be final. Asking takes time, so it is
-//! asked only when an attach hangs on it.
+//! asked only when an attach or a stand-in hangs on it.
 
 use std::collections::BTreeSet;
 
 use crate::model::ids::{Address, SlotIndex};
 use crate::model::inputs::Inputs;
+use crate::model::policy::OnPrimaryLoss;
 
 use super::assign::Assignment;
 use super::ground::Ground;
 use super::sequence::Sequence;
 use super::turn::Turn;
 use super::wish::{Want, Wishes};
-use super::{assign, wish};
+use super::{assign, stand_in, wish};
 
 /// Every server that pgpool would log in to, if something should be attached: the attached ones,
-/// the ones to attach, and the leader. Empty when nothing is, or may be, attached.
+/// the ones to attach, and the leader. When pgpool's primary may be lost: it, and who could stand
+/// in. Empty when nothing is, or may be, done.
 pub fn servers_to_ask(inputs: &Inputs) -> BTreeSet<Address> {
     let Ok(ground) = Ground::of(inputs) else { return BTreeSet::new() };
+    if ground.turn == Turn::Nobody {
+        return BTreeSet::new();
+    }
     let assignment = assign::members_to_slots(&ground);
     let wishes = wish::of_each_slot(&ground, &assignment);
+    let candidates = stand_in::servers_to_ask(&ground, &assignment, &wishes);
+    if ground.lost.is_some() && !candidates.is_empty() {
+        return BTreeSet::from_iter(candidates); // first things first: the others may be silent
+    }
+    let mut ask = to_attach(&ground, &assignment, &wishes);
+    ask.extend(candidates);
+    ask
+}
+
+fn to_attach(ground: &Ground, assignment: &Assignment, wishes: &Wishes) -> BTreeSet<Address> {
     let standby = ground.cluster.standby_cluster;
-    if ground.turn == Turn::Nobody || (assignment.leader.is_none() && !standby) {
+    if ground.leader.is_err() || (assignment.leader.is_none() && !standby) {
         return BTreeSet::new();
     }
     // A promote that is due leaves nobody but the leader attached.
-    let promote = is_due(&ground, &assignment, &wishes);
+    let promote = is_due(ground, assignment, wishes);
     let attached = |s: &SlotIndex| match promote {
         true => assignment.leader == Some(*s),
         false => ground.pool.is_attached(*s),
@@ -41,7 +56,7 @@ pub fn servers_to_ask(inputs: &Inputs) -> BTreeSet<Address> {
     let concerned = entries.iter().filter(|(s, _)| wanted(s) || attached(s));
     let address = |s| assignment.address(s).cloned();
     let mut ask: BTreeSet<Address> = concerned.filter_map(|(s, _)| address(*s)).collect();
-    ask.insert(ground.leader_at.clone());
+    ask.extend(ground.leader_at().cloned());
     ask
 }
 
@@ -60,6 +75,14 @@ pub fn promote_is_due(inputs: &Inputs) -> bool {
     let assignment = assign::members_to_slots(&ground);
     let wishes = wish::of_each_slot(&ground, &assignment);
     is_due(&ground, &assignment, &wishes)
+}
+
+/// The server whose loss would call for a stand-in: pgpool's primary.
+pub fn server_to_watch(inputs: &Inputs) -> Option<Address> {
+    let pool = inputs.pool.as_ref().ok()?;
+    let primary = pool.primary().filter(|p| pool.is_attached(*p))?;
+    let stands_in = inputs.policy.on_primary_loss == OnPrimaryLoss::StandIn;
+    pool.nodes.get(&primary)?.address().filter(|_| stands_in)
 }
 
 fn is_due(ground: &Ground, assignment: &Assignment, wishes: &Wishes) -> bool {

@@ -45,7 +45,10 @@ impl<'a> Sequence<'a> {
     ) -> Self {
         let mut sequence = Self::start(ground, assignment, wishes);
         sequence.promote_the_leader();
-        sequence.stand_in_for_a_hung_primary();
+        sequence.stand_in_for_a_lost_primary();
+        if ground.leader.is_err() {
+            return sequence;
+        }
         let attach = attach::allowed_now(&mut sequence);
         let detach = detach::allowed_now(&mut sequence, &attach);
         let end = sequence.attached_at_the_end(&attach, &detach);
@@ -126,24 +129,14 @@ impl<'a> Sequence<'a> {
         }
     }
 
-    /// pgpool's primary is gone or hangs, and the leader's slot is detached: attaching it would
-    /// make pgpool log in to the dead one. A local replica takes the place first; a promote needs
-    /// no SQL.
-    fn stand_in_for_a_hung_primary(&mut self) {
-        let Some(primary) = self.primary.filter(|p| self.attached.contains(p)) else { return };
-        let leader_waits = !self.leader_leads_pgpool() && self.ground.why_not_writable().is_none();
-        let has_a_slot = self.assignment.leader.is_some() && self.ground.may_command();
-        if !leader_waits || !attach::would_freeze(self, primary) || !has_a_slot {
-            return;
+    /// A promote needs no SQL, so what hangs does not matter.
+    fn stand_in_for_a_lost_primary(&mut self) {
+        let Some((slot, why)) = stand_in::chosen(self) else { return };
+        let gap = |s: &SlotIndex| self.ground.pool.nodes.get(s).is_some_and(|n| n.port == 0);
+        if self.assignment.table.entries.keys().any(gap) {
+            self.write(&self.with_new_slots()); // a promote spoils the gaps
         }
-        let chosen = stand_in::choose(self.ground, self.assignment, self.wishes, &self.attached);
-        if let Some(slot) = chosen {
-            let gap = |s: &SlotIndex| self.ground.pool.nodes.get(s).is_some_and(|n| n.port == 0);
-            if self.assignment.table.entries.keys().any(gap) {
-                self.write(&self.with_new_slots()); // a promote spoils the gaps
-            }
-            self.promote(slot, "stands in: pgpool's primary does not answer and would freeze it");
-        }
+        self.promote(slot, &why);
     }
 
     fn attached_at_the_end(

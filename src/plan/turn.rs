@@ -67,7 +67,8 @@ pub fn take<'a>(
     wishes: &Wishes,
 ) -> (Ground<'a>, Vec<Hold>) {
     let Some(watchdog) = ground.watchdog_of_others() else {
-        return (ground, agree::conflict(&ground).into_iter().collect());
+        let conflict = agree::conflict(&ground);
+        return (ground, conflict.into_iter().collect());
     };
     let due = due_steps(&ground, assignment, wishes);
     let again = times_undone(ground.undone, &acts(&due));
@@ -112,7 +113,7 @@ fn due_acts(inputs: &Inputs) -> Option<Vec<Act>> {
 
 /// The changes of shared states that this agent would make if it were its turn.
 fn due_steps(ground: &Ground, assignment: &Assignment, wishes: &Wishes) -> Vec<Step> {
-    let acting = Ground { turn: Turn::Own, ..*ground };
+    let acting = Ground { turn: Turn::Own, ..ground.clone() };
     let (mut steps, _) = Sequence::towards(&acting, assignment, wishes).into_parts();
     steps.retain(|s| s.act.slot().is_some());
     steps
@@ -148,8 +149,8 @@ impl Undone {
     }
 }
 
-const NOBODY_LEADS: &str = "waits until the watchdog has elected a leader: until then pgpool takes no \
-    changes";
+const NOBODY_LEADS: &str = "waits until the watchdog has elected a leader: pgpool takes no changes \
+    before";
 
 fn why_not_yet(watchdog: &Watchdog, delay: Duration, again: u32) -> String {
     let Some(leader) = &watchdog.leader else { return NOBODY_LEADS.to_owned() };

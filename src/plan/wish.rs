@@ -105,7 +105,7 @@ pub fn of_each_slot<'a>(ground: &Ground<'a>, assignment: &'a Assignment<'a>) -> 
 
 fn of_member<'a>(ground: &Ground<'a>, member: &'a Member) -> Wish<'a> {
     let local = ground.policy.local_weight(member);
-    let leads = member.name == ground.leader.name;
+    let leads = ground.leads(member);
     let name = &member.name;
     let own_weight = local.filter(|_| !member.noloadbalance);
     if leads && !ground.cluster.standby_cluster {

@@ -1,16 +1,16 @@
-//! A login and one question: `SELECT pg_is_in_recovery()`.
+//! A login, with or without TLS as `sslmode` says, and what its failure says about the server.
 
 use std::error::Error as _;
 use std::io;
-use std::pin::pin;
 
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_postgres::config::SslMode as WireMode;
 use tokio_postgres::tls::MakeTlsConnect;
-use tokio_postgres::{Client, Config, Error, NoTls, SimpleQueryMessage};
+use tokio_postgres::{Config, Error, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use super::session::{self, Stay};
 use super::tls::{self, TlsError};
 use super::{dial, sqlstate, told};
 use crate::config::settings::{Probe, SslMode};
@@ -47,10 +47,11 @@ impl Login {
         Ok(Login { plain, secure, tls, or_plain: probe.sslmode == SslMode::Prefer })
     }
 
-    /// The answer of a server that a connection has been made to. The caller has the clock.
-    pub(super) async fn ask(&self, stream: TcpStream, server: &Address) -> Answer {
-        let Some(tls) = &self.tls else { return self.ask_plainly(stream).await };
-        let error = match self.ask_securely(tls, stream, server).await {
+    /// The answer of a server that a connection has been made to: the first, or the one that ended
+    /// the session. The caller has the clock for the first.
+    pub(super) async fn talk(&self, stream: TcpStream, server: &Address, stay: Stay<'_>) -> Answer {
+        let Some(tls) = &self.tls else { return self.talk_plainly(stream, stay).await };
+        let error = match self.talk_securely(tls, stream, server, stay).await {
             Ok(answer) => return answer,
             Err(error) => error,
         };
@@ -63,24 +64,25 @@ impl Login {
             return answer_of(&error);
         }
         match dial::tcp(server).await {
-            Ok(stream) => self.ask_plainly(stream).await,
+            Ok(stream) => self.talk_plainly(stream, stay).await,
             Err(answer) => answer,
         }
     }
 
-    async fn ask_plainly(&self, stream: TcpStream) -> Answer {
-        let asked = async {
+    async fn talk_plainly(&self, stream: TcpStream, stay: Stay<'_>) -> Answer {
+        let talk = async {
             let (client, connection) = self.plain.connect_raw(stream, NoTls).await?;
-            question(client, connection).await
+            session::talk(client, connection, stay).await
         };
-        asked.await.unwrap_or_else(|error| answer_of(&error))
+        talk.await.unwrap_or_else(|error| answer_of(&error))
     }
 
-    async fn ask_securely(
+    async fn talk_securely(
         &self,
         tls: &MakeRustlsConnect,
         stream: TcpStream,
         server: &Address,
+        stay: Stay<'_>,
     ) -> Result<Answer, Error> {
         // The TLS library refuses a name that it cannot put into a ClientHello, an underscore at
         // the wrong place, say; a name that is not verified need not be the real one.
@@ -94,41 +96,11 @@ impl Login {
             Err(never) => match never {},
         };
         let (client, connection) = self.secure.connect_raw(stream, connector).await?;
-        question(client, connection).await
+        session::talk(client, connection, stay).await
     }
 }
 
-/// Asks, and ends the session as a client should: the server logs a lost connection otherwise.
-async fn question(
-    client: Client,
-    connection: impl Future<Output = Result<(), Error>>,
-) -> Result<Answer, Error> {
-    let mut connection = pin!(connection);
-    let rows = {
-        let query = client.simple_query("SELECT pg_is_in_recovery()");
-        tokio::select! {
-            biased;
-            rows = query => rows?,
-            ended = &mut connection => {
-                return ended.map(|()| Answer::Dead("it closed the connection".to_owned()));
-            }
-        }
-    };
-    // Without its client the connection says Terminate and closes.
-    drop(client);
-    let _ = connection.await;
-    let row = rows.iter().find_map(|message| match message {
-        SimpleQueryMessage::Row(row) => row.try_get(0).ok().flatten(),
-        _ => None,
-    });
-    Ok(match row {
-        Some("f") => Answer::Writable,
-        Some("t") => Answer::ReadOnly,
-        _ => Answer::Alive("it did not say whether it is in recovery".to_owned()),
-    })
-}
-
-fn answer_of(error: &Error) -> Answer {
+pub(super) fn answer_of(error: &Error) -> Answer {
     if let Some(by_server) = error.as_db_error() {
         return sqlstate::answer(by_server.code().code(), by_server.message());
     }

@@ -5,12 +5,16 @@
 //! would freeze pgpool's main process at a login, one that takes none would not. An answer is about
 //! the server only; trouble on this side of the wire (no name service, no file handles) is never
 //! reported as a dead server. Nothing is left running when `ask` returns.
+//!
+//! [`vigil`] holds a session to pgpool's primary, to know at once when it is lost.
 
 mod dial;
 mod greet;
 mod login;
+mod session;
 mod sqlstate;
 mod tls;
+pub mod vigil;
 
 use std::collections::BTreeSet;
 use std::future::{Future, poll_fn};
@@ -18,17 +22,24 @@ use std::pin::Pin;
 use std::task::Poll;
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use crate::config::settings;
 use crate::model::ids::Address;
-use crate::model::reach::{Answer, Reachability};
+use crate::model::reach::{Answer, Loss, Reachability};
 use crate::seams::Prober;
 use login::Login;
+use session::Stay;
 pub use tls::TlsError;
 
-/// How long a server may take when no probe is configured.
+/// How long a server may take when no probe is configured, and how many times.
 const TIMEOUT: Duration = Duration::from_secs(1);
+const FAILURE_THRESHOLD: u32 = 3;
+
+/// A server that refuses, resets or shuts down is lost when it does so this many times in a row,
+/// with this pause between.
+const REFUSALS: u32 = 3;
+const REFUSAL_PAUSE: Duration = Duration::from_millis(30);
 
 /// The longest text of an answer, in characters: it comes from a stranger and goes to the log.
 const TEXT_MAX: usize = 200;
@@ -36,6 +47,8 @@ const TEXT_MAX: usize = 200;
 /// The real [`Prober`].
 pub struct SqlProber {
     timeout: Duration,
+    interval: Duration,
+    failure_threshold: u32,
     /// `None`: no probe user; a sign of life is all that is asked for.
     login: Option<Login>,
 }
@@ -43,22 +56,32 @@ pub struct SqlProber {
 impl SqlProber {
     /// Reads the CA file of `sslmode: verify-*`, once: a changed file needs a new prober.
     pub fn new(probe: Option<&settings::Probe>) -> Result<Self, TlsError> {
-        let timeout = probe.map_or(TIMEOUT, |probe| probe.timeout);
-        Ok(SqlProber { timeout, login: probe.map(Login::new).transpose()? })
+        Ok(SqlProber {
+            timeout: probe.map_or(TIMEOUT, |probe| probe.timeout),
+            interval: probe.map_or(TIMEOUT, |probe| probe.interval),
+            failure_threshold: probe.map_or(FAILURE_THRESHOLD, |probe| probe.failure_threshold),
+            login: probe.map(Login::new).transpose()?,
+        })
     }
 
     /// One server, within the timeout.
     async fn ask_one(&self, server: &Address) -> Answer {
-        let deadline = Instant::now() + self.timeout;
+        self.ask_within(server, self.timeout).await
+    }
+
+    /// One server that has this long to take the connection, and the timeout for all.
+    async fn ask_within(&self, server: &Address, patience: Duration) -> Answer {
+        let asked = Instant::now();
+        let deadline = asked + self.timeout;
         let after = self.timeout;
-        let stream = match timeout_at(deadline, dial::tcp(server)).await {
+        let stream = match timeout_at(asked + patience, dial::tcp(server)).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(answer)) => return answer,
-            Err(_) => return Answer::Unreachable(format!("no TCP connection within {after:?}")),
+            Err(_) => return Answer::Unreachable(format!("no TCP connection within {patience:?}")),
         };
         let talk = async {
             match &self.login {
-                Some(login) => login.ask(stream, server).await,
+                Some(login) => login.talk(stream, server, Stay::ForOneAnswer).await,
                 None => greet::ask(stream).await,
             }
         };
@@ -67,6 +90,47 @@ impl SqlProber {
             Err(_) => Answer::Hung(format!("TCP connects, then no answer within {after:?}")),
         }
     }
+
+    /// Asks on new connections until it is sure. Whoever answers, willing or not, is there.
+    async fn confirm(&self, server: &Address, suspicion: Suspicion) -> Option<Loss> {
+        let (mut refusals, mut silence) = (0, 0);
+        let mut patience = self.timeout;
+        match suspicion {
+            Suspicion::None => {}
+            Suspicion::Silence => silence = 1,
+            Suspicion::Refusal { patience: less } => patience = less.min(self.timeout),
+        }
+        loop {
+            let asked = Instant::now();
+            let (why, refused) = match self.ask_within(server, patience).await {
+                Answer::Writable | Answer::ReadOnly | Answer::Alive(_) => return None,
+                Answer::Dead(why) => (why, true),
+                // It broke a session a moment ago, and now it does not even take a connection.
+                Answer::Unreachable(why) => (why, matches!(suspicion, Suspicion::Refusal { .. })),
+                Answer::Hung(why) => (why, false),
+            };
+            (refusals, silence) = if refused { (refusals + 1, 0) } else { (0, silence + 1) };
+            if refusals >= REFUSALS || silence >= self.failure_threshold {
+                return Some(Loss { server: server.clone(), why });
+            }
+            match refused {
+                true => sleep(REFUSAL_PAUSE).await,
+                false => sleep_until(asked + self.timeout).await, // some silence is over at once
+            }
+        }
+    }
+}
+
+/// Why a server is asked whether it is lost.
+#[derive(Debug, Clone, Copy)]
+enum Suspicion {
+    None,
+    /// It left a question unanswered.
+    Silence,
+    /// It ended a session. A living one then takes a connection as quickly as it took that one.
+    Refusal {
+        patience: Duration,
+    },
 }
 
 impl Prober for SqlProber {
@@ -77,6 +141,10 @@ impl Prober for SqlProber {
             (server.clone(), answer)
         });
         Reachability(all(asked).await.into_iter().collect())
+    }
+
+    async fn is_lost(&self, server: &Address) -> Option<Loss> {
+        self.confirm(server, Suspicion::None).await
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::cluster::{MEMBERS, end_the_lease, is_healthy, leader, tag};
 use super::docker::{Container, eventually, is};
+use super::loss;
 use super::scene::{EU, HOME, Scene, US};
 
 fn another_leads() -> String {
@@ -19,6 +20,8 @@ fn the_primary_is_killed_and_comes_back() {
     }
     let home = Container::of(HOME);
     home.docker("kill");
+    loss::stands_in(&scene.eu, "eu-2", 8);
+    assert_eq!(leader().as_deref(), Some(HOME), "Patroni's lease runs on");
     end_the_lease();
     assert_eq!(another_leads(), "eu-2");
     scene.eu.takes("eu-2", &["eu-2"]);

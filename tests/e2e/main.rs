@@ -15,6 +15,7 @@ mod scene;
 
 mod failover;
 mod fake_vs_real;
+mod loss;
 mod members;
 mod sessions;
 mod switchover;

@@ -180,6 +180,12 @@ impl Pgpool {
         self.container.shell(&format!("iptables -A {ETCD} -j {how}"));
     }
 
+    /// Nothing from this pgpool and its agent reaches this member any more.
+    pub fn cut_from(&self, member: &str) {
+        let ip = ip_of(member).expect("the member runs");
+        self.container.shell(&format!("iptables -A OUTPUT -d {ip} -j DROP"));
+    }
+
     pub fn heal(&self) {
         self.container.shell("iptables -F");
     }

@@ -13,11 +13,11 @@ use geo_agent::model::cluster::ClusterView;
 use geo_agent::model::ids::Address;
 use geo_agent::model::policy::Policy;
 use geo_agent::model::pool::PoolView;
-use geo_agent::model::reach::{Answer, Reachability};
+use geo_agent::model::reach::{Answer, Loss, Reachability};
 use geo_agent::model::slots::SlotTable;
 use geo_agent::observe::Observer;
 use geo_agent::patroni::Seen;
-use geo_agent::reconcile::{Reconciler, Round};
+use geo_agent::reconcile::{Reconciler, Round, Watch};
 use geo_agent::seams::{Ask, ConfFile, Health, Pool, PoolRequest, Prober};
 
 use super::fake_pool::FakePool;
@@ -33,6 +33,9 @@ pub struct Lab {
     pub word: Arc<watch::Sender<Seen>>,
     /// What the agent tells the others of a watchdog cluster.
     pub told: watch::Sender<Option<Word>>,
+    /// Whom the agent wants watched, and what it is told of them.
+    pub watched: Arc<watch::Sender<Option<Address>>>,
+    pub lost: Arc<watch::Sender<Option<Loss>>>,
     policy: Arc<Policy>,
 }
 
@@ -99,7 +102,10 @@ impl Lab {
         let policy = Arc::new(world.policy.clone());
         let word = Arc::new(watch::channel(known(world)).0);
         let told = watch::channel(None).0;
-        let lab = Lab { state: Arc::new(Mutex::new(state)), word, told, policy };
+        let (watched, lost) =
+            (Arc::new(watch::Sender::new(None)), Arc::new(watch::Sender::new(None)));
+        let state = Arc::new(Mutex::new(state));
+        let lab = Lab { state, word, told, watched, lost, policy };
         lab.state().heed_the_truth();
         lab
     }
@@ -127,6 +133,34 @@ impl Lab {
         state.heed_the_truth();
     }
 
+    /// What the watch of pgpool's primary does, a little late.
+    pub async fn vigil(&self) {
+        loop {
+            self.look_at_the_watched();
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    pub fn look_at_the_watched(&self) {
+        let watched = self.watched.borrow().clone();
+        let dead = watched.filter(|s| !self.state().truth.get(s).is_some_and(Answer::is_alive));
+        let why = || "no answer".to_owned();
+        let now = dead.map(|server| Loss { server, why: why() });
+        self.lost.send_if_modified(|lost| {
+            let other = *lost != now;
+            *lost = now;
+            other
+        });
+    }
+
+    /// This server dies, and whoever watches it says so at once.
+    pub fn dies(&self, server: &Address) {
+        let why = "connection refused".to_owned();
+        self.answers(server, Answer::Dead(why.clone()));
+        assert_eq!(self.watched.borrow().as_ref(), Some(server), "it is not watched");
+        self.lost.send_replace(Some(Loss { server: server.clone(), why }));
+    }
+
     pub fn pool(&self) -> LabPool {
         LabPool { lab: self.clone() }
     }
@@ -143,6 +177,7 @@ impl Lab {
             policy: self.policy.clone(),
             cluster: self.word.subscribe(),
             words: self.told.clone(),
+            watch: Watch { server: (*self.watched).clone(), lost: self.lost.subscribe() },
         }
     }
 
@@ -303,6 +338,12 @@ impl Prober for LabProber {
         }
         Reachability(answers)
     }
+
+    async fn is_lost(&self, server: &Address) -> Option<Loss> {
+        let answers = self.ask(&BTreeSet::from([server.clone()])).await;
+        let why = "connection refused".to_owned();
+        (!answers.of(server)?.is_alive()).then(|| Loss { server: server.clone(), why })
+    }
 }
 
 /// pgpool's files are all there.
@@ -312,4 +353,6 @@ impl Health for Whole {
     fn damage(&self, _: &BTreeMap<String, String>) -> Vec<String> {
         Vec::new()
     }
+
+    fn wake(&self, _: &PoolView) {}
 }

@@ -8,6 +8,7 @@ mod fake_replies;
 mod fake_worker;
 mod in_memory;
 pub mod lab;
+pub mod postgres;
 pub mod print;
 mod refusal;
 pub mod world;

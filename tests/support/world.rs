@@ -9,11 +9,11 @@ use geo_agent::model::cluster::{ClusterView, Member, Replication, Role, State};
 use geo_agent::model::ids::{Address, MemberName, SlotIndex};
 use geo_agent::model::inputs::{Inputs, Seen};
 use geo_agent::model::plan::{Act, Disruption, Plan, Step};
-use geo_agent::model::policy::{Policy, RestartMode};
+use geo_agent::model::policy::{OnPrimaryLoss, Policy, RestartMode};
 use geo_agent::model::pool::{
     NodeRole, NodeStatus, PoolNode, PoolVersion, PoolView, Sessions, Watchdog,
 };
-use geo_agent::model::reach::{Answer, Reachability};
+use geo_agent::model::reach::{Answer, Loss, Reachability};
 use geo_agent::model::slots::{SlotEntry, SlotTable};
 use geo_agent::model::turn::Undone;
 use geo_agent::plan::{plan, questions, turn};
@@ -44,6 +44,8 @@ pub struct World {
     /// How each server would answer, whether or not it is asked.
     pub truth: BTreeMap<Address, Answer>,
     pub asking: Asking,
+    /// What whoever watches pgpool's primary says.
+    pub lost: Option<Loss>,
 }
 
 /// One line per thing, so that a counterexample can be read.
@@ -120,10 +122,12 @@ pub fn world() -> World {
             location_tag: "location".to_owned(),
             local_backends: BTreeMap::new(),
             sql_probe: true,
+            on_primary_loss: OnPrimaryLoss::StandIn,
             restart: RestartMode::Never,
         },
         truth: BTreeMap::new(),
         asking: Asking::AsNeeded,
+        lost: None,
     }
 }
 
@@ -257,6 +261,7 @@ impl World {
             file: self.file.clone(),
             file_edited: self.file_edited,
             reach: Reachability::default(),
+            lost: self.lost.clone(),
             undone: self.undone.clone(),
             policy: Arc::new(self.policy.clone()),
         };
@@ -283,6 +288,13 @@ impl World {
     pub fn remember(&mut self, plan: &Plan) {
         let commands = plan.steps.iter().any(|s| s.act.slot().is_some());
         self.undone = turn::remember(&self.inputs(), commands).0;
+    }
+
+    /// pgpool's primary is attached, and nobody serves there.
+    pub fn primary_is_gone(&self) -> bool {
+        let node = self.pool.primary.and_then(|p| self.pool.nodes.get(&p));
+        let attached = node.filter(|n| n.status == NodeStatus::Up);
+        attached.and_then(Node::address).is_some_and(|a| !self.is(&a).is_alive())
     }
 
     pub fn apply_all(&mut self, plan: &Plan) -> Vec<Effect> {
