@@ -19,6 +19,7 @@ use std::time::Duration;
 use etcd_client::Client;
 use geo_agent::config::settings::Etcd;
 use geo_agent::model::ids::Address;
+use geo_agent::model::patience::Patience;
 use geo_agent::model::policy::{OnPrimaryLoss, Policy, RestartMode};
 use geo_agent::model::pool::PoolView;
 use geo_agent::model::reach::{Answer, Loss, Reachability};
@@ -119,15 +120,16 @@ fn start_agent(endpoint: &str, fake: &FakePgpool, writable: Rc<RefCell<Address>>
         sql_probe: true,
         on_primary_loss: OnPrimaryLoss::StandIn,
         restart: RestartMode::Never,
+        patience: Patience::default(),
     };
     let (follower, cluster) = Follower::new(&etcd);
     tokio::spawn(follower.run());
     let pool = PcpClient::new(&fake.pcp_over_socket(), DEADLINE);
     let file = InMemoryFile(RefCell::default());
     let observer = Observer::new(pool, file, OneWritable(writable), Whole);
-    let (policy, watch) = (Arc::new(policy), Watch::nobodys());
-    let words = tokio::sync::watch::channel(None).0;
-    let reconciler = Reconciler { observer, policy, cluster, watch, words };
+    let (policy, watch, past) = (Arc::new(policy), Watch::nobodys(), Arc::default());
+    let (words, observes) = (tokio::sync::watch::channel(None).0, false);
+    let reconciler = Reconciler { observer, policy, cluster, watch, words, past, observes };
     tokio::task::spawn_local(reconciler.run(|_| ()));
 }
 

@@ -6,8 +6,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use geo_agent::model::cluster::{ClusterView, Member, Replication, Role, State};
+use geo_agent::model::elapsed::Elapsed;
 use geo_agent::model::ids::{Address, MemberName, SlotIndex};
 use geo_agent::model::inputs::Inputs;
+use geo_agent::model::orders::Orders;
+use geo_agent::model::past::Past;
+use geo_agent::model::patience::Patience;
 use geo_agent::model::policy::{OnPrimaryLoss, Policy, RestartMode};
 use geo_agent::model::pool::{NodeRole, NodeStatus, PoolNode, PoolVersion, PoolView};
 use geo_agent::model::reach::{Answer, Reachability};
@@ -61,6 +65,8 @@ fn inputs(leader: usize) -> Inputs {
         noloadbalance: false,
         tags: BTreeMap::from([("location".to_owned(), "eu".to_owned())]),
         restart_scheduled: false,
+        orders: Orders::default(),
+        restart_at: None,
     };
     let node = |n: usize| PoolNode {
         host: address(n).host().to_owned(),
@@ -69,6 +75,7 @@ fn inputs(leader: usize) -> Inputs {
         quarantined: false,
         role: if n == 0 { NodeRole::Primary } else { NodeRole::Standby },
         share: 1.0 / SLOTS as f64,
+        changed: None,
     };
     let answer = |n: usize| if n == leader { Answer::Writable } else { Answer::ReadOnly };
     Inputs {
@@ -91,6 +98,7 @@ fn inputs(leader: usize) -> Inputs {
         lost: None,
         reach: Reachability((0..SLOTS).map(|n| (address(n), answer(n))).collect()),
         undone: Undone::default(),
+        elapsed: Elapsed::default(),
         policy: Arc::new(Policy {
             slots: 128,
             location: Some("eu".to_owned()),
@@ -99,6 +107,8 @@ fn inputs(leader: usize) -> Inputs {
             sql_probe: true,
             on_primary_loss: OnPrimaryLoss::StandIn,
             restart: RestartMode::Never,
+            patience: Patience::default(),
         }),
+        past: Arc::new(Past::default()),
     }
 }

@@ -13,10 +13,12 @@
 //! | [`pcp`] | pgpool's own protocol: bytes, messages, one short connection per batch | `model`, `config`, `seams` |
 //! | [`probe`] | asks a PostgreSQL: are you there, are you writable? | `model`, `config`, `seams` |
 //! | [`host`] | this machine: replacing a file, holding a lock, looking at pgpool's files | `model`, `pgpool_conf`, `seams` |
-//! | [`observe`] | gathers one set of inputs | `seams`, `plan`, `model` |
+//! | [`history`] | what the looks have shown of time, for a planner without a clock; pure | `model` |
+//! | [`observe`] | gathers one set of inputs | `seams`, `plan`, `model`, `history` |
 //! | [`apply`] | carries a plan out, step by step, and verifies each by looking again | `seams`, `model` |
 //! | [`retry`] | when to look again; pure | std |
 //! | [`turns`] | when this agent's turn comes in a watchdog cluster | `plan`, `model` |
+//! | [`pace`] | how long the loop waits, and what it remembers for that | `model`, `retry`, `backoff` |
 //! | [`holding`] | since when each hold holds; pure | `model` |
 //! | [`reconcile`] | the loop: wait, observe, plan, apply, look again | the above, and `patroni`'s word |
 //! | [`config`] | the YAML file to checked settings; every problem in one report | `yaml`, `model` |
@@ -29,10 +31,12 @@ pub mod apply;
 pub mod backoff;
 pub mod cli;
 pub mod config;
+pub mod history;
 pub mod holding;
 pub mod host;
 pub mod model;
 pub mod observe;
+pub mod pace;
 pub mod patroni;
 pub mod pcp;
 pub mod pgpool_conf;

@@ -3,13 +3,17 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
+use crate::history::{History, Now};
 use crate::model::cluster::ClusterView;
+use crate::model::elapsed::Elapsed;
 use crate::model::inputs::{Inputs, Seen};
+use crate::model::past::Past;
 use crate::model::policy::Policy;
 use crate::model::pool::{PoolVersion, PoolView, Watchdog};
 use crate::model::reach::{Loss, Reachability};
@@ -43,6 +47,7 @@ pub struct Observer<P, C, R, H> {
     pub file: C,
     pub prober: R,
     pub health: H,
+    history: Rc<RefCell<History>>,
     settings: RefCell<Option<Settings>>,
     /// The last word of pgpool on its watchdog.
     watchdog: RefCell<Watchdog>,
@@ -65,11 +70,17 @@ impl<P: Pool, C: ConfFile, R: Prober, H: Health> Observer<P, C, R, H> {
             file,
             prober,
             health,
+            history: Rc::default(),
             settings: RefCell::default(),
             watchdog: RefCell::default(),
             last: RefCell::default(),
             count_sessions: Cell::default(),
         }
+    }
+
+    /// Goes on with what another observer has seen.
+    pub fn remembering(self, history: Rc<RefCell<History>>) -> Self {
+        Observer { history, ..self }
     }
 
     /// Count client sessions at every look from now on.
@@ -85,18 +96,21 @@ impl<P: Pool, C: ConfFile, R: Prober, H: Health> Observer<P, C, R, H> {
         cluster: Seen<Arc<ClusterView>>,
         lost: Option<Loss>,
         policy: Arc<Policy>,
+        past: Arc<Past>,
         questions: Questions,
     ) -> Inputs {
         if questions == Questions::UrgentFirst
-            && let Some(inputs) = self.promote_from_memory(&cluster, &policy)
+            && let Some(inputs) = self.promote_from_memory(&cluster, &policy, &past)
         {
             return inputs;
         }
         let (file, file_edited) = self.file().await;
         let pool = self.pool().await;
-        let reach = Reachability::default();
+        let (reach, elapsed) = (Reachability::default(), Elapsed::default());
         let undone = Undone::default();
-        let mut inputs = Inputs { cluster, pool, file, file_edited, reach, lost, undone, policy };
+        let mut inputs =
+            Inputs { cluster, pool, file, file_edited, reach, lost, undone, elapsed, policy, past };
+        self.remember(&mut inputs).await;
         let urgent = questions::promote_is_due(&inputs);
         // A promote that follows from this look must not follow from it once more.
         *self.last.borrow_mut() = (!urgent).then(|| (Instant::now(), inputs.clone()));
@@ -114,15 +128,43 @@ impl<P: Pool, C: ConfFile, R: Prober, H: Health> Observer<P, C, R, H> {
         inputs
     }
 
+    /// What time has to say to these inputs. Who reads where is asked only when somebody leaves.
+    async fn remember(&self, inputs: &mut Inputs) {
+        let now = Now { steady: Instant::now().into_std(), wall: SystemTime::now() };
+        inputs.elapsed = self.history.borrow_mut().look(inputs, now);
+        let leave = questions::slots_that_leave(inputs);
+        if !leave.is_empty() && inputs.pool.as_ref().is_ok_and(|p| p.sessions.is_none()) {
+            match self.look(Ask { sessions: true, ..Ask::default() }).await {
+                Ok(counted) => {
+                    inputs.pool.iter_mut().for_each(|p| p.sessions = counted.sessions.clone())
+                }
+                Err(why) => inputs.pool = Err(why),
+            }
+        }
+        inputs.elapsed = self.history.borrow_mut().leave(inputs, &leave, now);
+    }
+
+    /// pgpool is about to be changed from here.
+    pub fn acts(&self) {
+        self.history.borrow_mut().act();
+    }
+
+    /// How long until time alone is a reason to look again.
+    pub fn next_change(&self) -> Option<Duration> {
+        self.history.borrow().next_change(Instant::now().into_std())
+    }
+
     /// The inputs of a promote that is due by the last look; used once, because it changes pgpool.
     /// A stand-in is never decided from memory: pgpool may have another primary by now.
     fn promote_from_memory(
         &self,
         cluster: &Seen<Arc<ClusterView>>,
         policy: &Arc<Policy>,
+        past: &Arc<Past>,
     ) -> Option<Inputs> {
         let (_, last) = self.last.take().filter(|(at, _)| at.elapsed() < PROMOTE_ON)?;
-        let inputs = Inputs { cluster: cluster.clone(), policy: policy.clone(), ..last };
+        let (cluster, policy, past) = (cluster.clone(), policy.clone(), past.clone());
+        let inputs = Inputs { cluster, policy, past, ..last };
         questions::promote_is_ours(&inputs).then_some(inputs)
     }
 

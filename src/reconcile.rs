@@ -11,19 +11,20 @@ use tokio::time::{Instant, sleep};
 use tracing::{error, info, warn};
 
 use crate::apply::apply;
-use crate::backoff::Retry;
 use crate::model::agreed::Word;
 use crate::model::cluster::ClusterView;
 use crate::model::ids::{Address, MemberName};
 use crate::model::inputs::{Inputs, Seen};
+use crate::model::past::Past;
 use crate::model::plan::Act;
 use crate::model::plan::Plan;
 use crate::model::policy::Policy;
 use crate::model::reach::{Answer, Loss};
 use crate::observe::{Observer, Questions, chain};
+use crate::pace::{Awaited, Pace};
 use crate::patroni;
 use crate::plan::{agree, check, plan, questions};
-use crate::retry::{Outcome, next_look};
+use crate::retry::Outcome;
 use crate::seams::{ConfFile, Health, Pool, Prober};
 use crate::turns::Turns;
 
@@ -38,6 +39,7 @@ pub type ClusterNews = watch::Receiver<patroni::Seen>;
 
 /// Where the loop leaves what others are to be told.
 pub type Words = watch::Sender<Option<Word>>;
+
 /// Whoever watches pgpool's primary: told which server that is, and heard when it is lost.
 #[derive(Clone)]
 pub struct Watch {
@@ -50,6 +52,8 @@ pub struct Round {
     pub plan: Plan,
     /// Why its steps were not carried out to the end.
     pub failure: Option<String>,
+    /// What is remembered of the cluster by now.
+    pub past: Arc<Past>,
 }
 
 /// The loop and what it works with.
@@ -60,23 +64,10 @@ pub struct Reconciler<P, C, R, H> {
     pub watch: Watch,
     /// What is to be told to the other agents of a watchdog cluster.
     pub words: Words,
-}
-
-/// What the loop keeps from look to look. Nothing is decided by it but the time of the next look.
-#[derive(Default)]
-struct Pace {
-    backoff: Retry,
-    /// Looks that led to steps since the last one that led to none.
-    acted: u32,
-    leader: Option<MemberName>,
-    awaited: Option<Awaited>,
-}
-
-/// A leader that is not writable yet.
-#[derive(Clone)]
-struct Awaited {
-    leader: Address,
-    since: Instant,
+    /// What was remembered of the cluster before the start.
+    pub past: Arc<Past>,
+    /// Plans, and carries nothing out.
+    pub observes: bool,
 }
 
 impl Watch {
@@ -94,17 +85,20 @@ impl<P: Pool, C: ConfFile, R: Prober, H: Health> Reconciler<P, C, R, H> {
         let mut turns = Turns::default();
         let mut news = self.cluster.clone();
         let mut lost = self.watch.lost.clone();
+        let (mut past, start) = (self.past.clone(), Instant::now());
         while news.has_changed().is_ok() {
             let cluster = word_on(&news.borrow_and_update());
+            if let Ok(view) = &cluster {
+                Arc::make_mut(&mut past).see(view, start.elapsed());
+            }
             let loss = lost.borrow_and_update().clone();
-            let Some((round, outcome, awaited)) = self.round(cluster, loss, &mut turns).await
-            else {
-                continue;
-            };
+            let looked = self.round(cluster, loss, past.clone(), &mut turns).await;
+            let Some((round, outcome, awaited)) = looked else { continue };
             report(&round);
-            let pause = match (pace.after(&round, outcome, awaited), outcome) {
-                (pause, Outcome::Settled) => turns.wait(pause),
-                (pause, _) => pause,
+            let pause = pace.after(round.plan.leader.as_ref(), outcome, awaited);
+            let pause = match outcome {
+                Outcome::Settled => self.next_change(&turns).map_or(pause, |n| n.min(pause)),
+                _ => pause,
             };
             if pause.is_zero() {
                 continue;
@@ -134,11 +128,14 @@ impl<P: Pool, C: ConfFile, R: Prober, H: Health> Reconciler<P, C, R, H> {
         &self,
         cluster: Seen<Arc<ClusterView>>,
         lost: Option<Loss>,
+        past: Arc<Past>,
         turns: &mut Turns,
     ) -> Option<(Round, Outcome, Option<Address>)> {
         let undone = turns.at_a_look();
-        let inputs = Inputs { undone, ..self.look(cluster, lost).await? };
-        self.tell(&inputs);
+        let inputs = Inputs { undone, ..self.look(cluster, lost, past).await? };
+        if !self.observes {
+            self.tell(&inputs);
+        }
         self.watch.server.send_if_modified(|watched| {
             let server = questions::server_to_watch(&inputs);
             let other = inputs.pool.is_ok() && *watched != server;
@@ -150,39 +147,57 @@ impl<P: Pool, C: ConfFile, R: Prober, H: Health> Reconciler<P, C, R, H> {
         Some(self.act(&inputs, turns).await)
     }
 
-    /// A look may take as long as a silent server; another leader does not wait for that.
-    async fn look(&self, cluster: Seen<Arc<ClusterView>>, lost: Option<Loss>) -> Option<Inputs> {
+    /// A look may take as long as a silent server; other news do not wait for that, and what is
+    /// decided on it must not be older than they are.
+    async fn look(
+        &self,
+        cluster: Seen<Arc<ClusterView>>,
+        lost: Option<Loss>,
+        past: Arc<Past>,
+    ) -> Option<Inputs> {
         let leader = cluster.as_ref().ok().map(|view| view.leader.clone());
+        let mut other_loss = self.watch.lost.clone();
+        other_loss.mark_unchanged();
         let policy = self.policy.clone();
-        let look = self.observer.inputs(cluster, lost, policy, Questions::UrgentFirst);
+        let questions = if self.observes { Questions::All } else { Questions::UrgentFirst };
+        let look = self.observer.inputs(cluster, lost, policy, past, questions);
         let Some(leader) = leader else { return Some(look.await) };
         tokio::select! {
             biased;
             _ = no_longer_leads(self.cluster.clone(), leader.as_ref()) => None,
+            () = heard(&mut other_loss) => None,
             inputs = look => Some(inputs),
         }
     }
 
     async fn act(&self, inputs: &Inputs, turns: &mut Turns) -> (Round, Outcome, Option<Address>) {
+        let round = |plan, failure| Round { plan, failure, past: inputs.past.clone() };
         let plan = plan(inputs);
-        turns.note(inputs, &plan);
+        turns.note(inputs, Some(&plan).filter(|_| !self.observes));
         let faults = check::faults(inputs, &plan);
         if !faults.is_empty() {
             error!("geo-agent's own plan is unsafe and is not carried out: {}", faults.join("; "));
             let failure = Some(format!("unsafe plan refused: {}", faults.join("; ")));
-            return (Round { plan, failure }, Outcome::Failed, None);
+            return (round(plan, failure), Outcome::Failed, None);
         }
-        if plan.steps.is_empty() {
+        if plan.steps.is_empty() || self.observes {
             let outcome = if inputs.pool.is_ok() { Outcome::Settled } else { Outcome::Away };
-            return (Round { plan, failure: None }, outcome, leader_awaited(inputs));
+            return (round(plan, None), outcome, leader_awaited(inputs));
         }
+        self.observer.acts();
         match self.carry_out(inputs, &plan).await {
-            Ok(dropped) => (Round { plan, failure: dropped }, Outcome::Acted, None),
+            Ok(dropped) => (round(plan, dropped), Outcome::Acted, None),
             Err(failure) => {
                 warn!("{failure}; looking again");
-                (Round { plan, failure: Some(failure) }, Outcome::Failed, None)
+                (round(plan, Some(failure)), Outcome::Failed, None)
             }
         }
+    }
+
+    /// How long until time alone is a reason to look again. Whoever only observes leaves its turn.
+    fn next_change(&self, turns: &Turns) -> Option<Duration> {
+        let turn = turns.left().filter(|_| !self.observes);
+        self.observer.next_change().into_iter().chain(turn).min()
     }
 
     /// While too little is known, what was said before stands.
@@ -228,25 +243,6 @@ impl<P: Pool, C: ConfFile, R: Prober, H: Health> Reconciler<P, C, R, H> {
                 return;
             }
         }
-    }
-}
-
-impl Pace {
-    /// How long to wait after this round.
-    fn after(&mut self, round: &Round, outcome: Outcome, awaited: Option<Address>) -> Duration {
-        let another = self.leader != round.plan.leader;
-        if another || outcome == Outcome::Settled {
-            self.backoff.reset();
-            self.acted = 0;
-        }
-        self.leader.clone_from(&round.plan.leader);
-        self.acted += u32::from(outcome == Outcome::Acted);
-        let before = self.awaited.take();
-        self.awaited = awaited.map(|leader| match before.filter(|b| b.leader == leader) {
-            Some(before) => before,
-            None => Awaited { leader, since: Instant::now() },
-        });
-        next_look(outcome, self.acted, || self.backoff.next_delay())
     }
 }
 

@@ -31,14 +31,14 @@ impl Turns {
         self.undone.clone()
     }
 
-    /// What that look came to.
-    pub fn note(&mut self, inputs: &Inputs, plan: &Plan) {
-        let commands = plan.steps.iter().any(|s| s.act.slot().is_some());
-        (self.undone, self.left) = turn::remember(inputs, commands);
+    /// What that look came to. `plan`: what this agent does now.
+    pub fn note(&mut self, inputs: &Inputs, plan: Option<&Plan>) {
+        let made = plan.is_some_and(|p| p.steps.iter().any(|s| s.act.slot().is_some()));
+        (self.undone, self.left) = turn::remember(inputs, made);
     }
 
     /// How long to wait for the next look at most, so that the turn is not missed.
-    pub fn wait(&self, otherwise: Duration) -> Duration {
-        self.left.map_or(otherwise, |left| left.min(otherwise))
+    pub fn left(&self) -> Option<Duration> {
+        self.left
     }
 }

@@ -64,8 +64,13 @@ impl Scratch {
 
     /// The daemon, once it has the lock.
     fn daemon(&self) -> Daemon {
+        self.daemon_with(&["run"])
+    }
+
+    fn daemon_with(&self, arguments: &[&str]) -> Daemon {
         let mut child = Command::new(env!("CARGO_BIN_EXE_geo-agent"))
-            .args(["run", "--config", self.config().to_str().unwrap()])
+            .args(arguments)
+            .args(["--config", self.config().to_str().unwrap()])
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
@@ -113,7 +118,8 @@ fn wait_for(log: &mut impl BufRead, what: &str) {
 
 #[test]
 fn every_command_explains_itself() {
-    for command in ["run", "plan", "apply", "init", "status", "check"] {
+    for command in ["run", "plan", "apply", "init", "status", "hold", "release", "locate", "check"]
+    {
         let help = geo_agent(&[command, "--help"]);
         assert_eq!(help.status.code(), Some(0), "{command}");
         assert!(text(&help.stdout).contains("Usage: geo-agent"), "{command}");
@@ -238,4 +244,38 @@ fn a_closed_pipe_is_no_panic() {
     );
     let piped = Command::new("sh").args(["-c", &script]).output().unwrap();
     assert!(!text(&piped.stderr).contains("panicked"), "{}", text(&piped.stderr));
+}
+
+#[test]
+fn an_observer_says_so_and_holds_the_lock() {
+    let scratch = Scratch::new("observer");
+    scratch.run(&["init"]);
+    let mut daemon = scratch.daemon_with(&["run", "--observe"]);
+    wait_for(&mut daemon.log, "it only observes: pgpool and pgpool.conf stay as they are");
+    wait_for(&mut daemon.log, "observes: nothing to do");
+    let status = text(&scratch.run(&["status"]).stdout);
+    assert!(status.contains("only observes: it changes nothing"), "{status}");
+    let json = scratch.run(&["status", "--output", "json"]).stdout;
+    let json: serde_json::Value = serde_json::from_slice(&json).unwrap();
+    assert_eq!(
+        (&json["agent"]["observes"], &json["agent"]["running"]),
+        (&true.into(), &true.into())
+    );
+    let second = text(&scratch.run(&["apply"]).stderr);
+    assert!(second.contains("run --observe"), "{second}");
+}
+
+#[test]
+fn an_order_without_etcd_is_an_error_with_its_reason() {
+    let scratch = Scratch::new("orders");
+    for line in [&["hold", "eu-1"][..], &["release", "eu-1"], &["locate", "eu-1", "us"]] {
+        let refused = scratch.run(line);
+        assert_eq!(refused.status.code(), Some(1));
+        assert!(text(&refused.stderr).contains(NOBODY), "{}", text(&refused.stderr));
+    }
+    for nonsense in ["2", "0s", "8d", "-1h", "1y"] {
+        let refused = scratch.run(&["hold", "eu-1", &format!("--for={nonsense}")]);
+        assert_eq!(refused.status.code(), Some(1), "{nonsense}");
+        assert!(!text(&refused.stderr).contains(NOBODY), "{nonsense} got as far as etcd");
+    }
 }

@@ -4,6 +4,9 @@
 #[path = "etcd_real/access.rs"]
 mod access;
 
+#[path = "etcd_real/orders.rs"]
+mod orders;
+
 #[path = "etcd_real/scribe.rs"]
 mod scribe;
 
@@ -12,6 +15,8 @@ mod server;
 
 #[path = "etcd_real/wire.rs"]
 mod wire;
+
+mod support;
 
 use std::time::{Duration, Instant};
 

@@ -7,6 +7,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use geo_agent::host::lock::{Lock, LockError, holder};
+use geo_agent::host::saved_elapsed::SavedElapsed;
 use geo_agent::host::state::{self, AgentState, HeldSince, StateFile};
 
 fn conf(test: &str) -> PathBuf {
@@ -85,6 +86,9 @@ fn the_state_is_written_when_it_changes_and_read_with_whether_its_writer_runs() 
         started: 5,
         holds: vec![HeldSince { member: None, slot: Some(1), reason: "r".to_owned(), since: 7 }],
         last_change: None,
+        observes: false,
+        remembered: None,
+        elapsed: SavedElapsed::default(),
     };
     assert!(file.save(&now).unwrap());
     assert!(!file.save(&now).unwrap(), "the same is not written again");

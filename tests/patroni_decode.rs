@@ -4,6 +4,8 @@
 mod hostile;
 #[path = "patroni_decode/members.rs"]
 mod members;
+#[path = "patroni_decode/orders.rs"]
+mod orders;
 
 use std::collections::BTreeMap;
 
@@ -88,6 +90,7 @@ fn patroni_3_3() {
     assert_eq!((asked.from, asked.to), (name("node-1"), name("node-2")));
     assert_eq!(asked.scheduled_at.as_deref(), Some("2024-07-01T03:00:00+00:00"));
     assert!(member(&view, "node-2").restart_scheduled);
+    assert_eq!(member(&view, "node-2").restart_at, Some(1_719_802_800));
     assert!(!member(&view, "node-1").restart_scheduled);
     assert_eq!(member(&view, "node-2").replication, Replication::Streaming);
     assert_eq!(member(&view, "node-3").replication, Replication::ArchiveRecovery);

@@ -62,6 +62,19 @@ fn steps_without_knowledge_are_found() {
 }
 
 #[test]
+fn a_detach_of_a_member_that_vanished_with_most_is_found() {
+    let mut it = usual();
+    it.past.see(it.cluster.as_ref().unwrap(), Duration::ZERO);
+    it.view().members.retain(|name, _| name.as_raw() == "eu-1");
+    it.past.see(it.cluster.as_ref().unwrap(), Duration::ZERO);
+    finds("vanished with most others", &it, [Act::Detach(slot(1))]);
+    let dead = it.clone().answers("eu-2", Answer::Dead("connection refused".to_owned()));
+    finds_nothing(&dead, [Act::Detach(slot(1))]);
+    it.asking = Asking::Never;
+    finds("vanished with most others", &it, [Act::Detach(slot(1))]);
+}
+
+#[test]
 fn a_stand_in_needs_a_lost_primary_and_an_answer() {
     let gone = |w: World| w.answers("eu-1", Answer::Dead("connection refused".to_owned()));
     let lost = |w: World| {

@@ -9,8 +9,11 @@ use std::fmt::Debug;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngSeed, TestRunner};
 
+use geo_agent::model::cluster::{ClusterView, Member};
+use geo_agent::model::elapsed::Elapsed;
 use geo_agent::model::ids::SlotIndex;
 use geo_agent::model::inputs::Inputs;
+use geo_agent::model::past::Past;
 use geo_agent::model::plan::{Act, Disruption, Plan, SlotStatus, Step};
 use geo_agent::model::pool::NodeStatus;
 use geo_agent::model::reach::{Answer, Reachability};
@@ -56,6 +59,14 @@ fn same_world(a: &World, b: &World) -> Result<(), String> {
     let malformed = a.cluster.iter().flat_map(|c| c.members.values()).any(|m| m.address.is_err());
     // And while nobody who should read can, the reads stay with whoever happens to have them.
     let led = a.pool.primary.is_some() && a.cluster.as_ref().is_ok_and(|c| !c.standby_cluster);
+    // While nobody leads, only a stand-in is of interest: weights and new slots wait for a leader.
+    if a.cluster.as_ref().is_ok_and(|c| c.leader.is_none()) {
+        return same(
+            "who serves",
+            &(a.pool.attached(), a.pool.primary),
+            &(b.pool.attached(), b.pool.primary),
+        );
+    }
     let same = match malformed || !led {
         true => statuses(a) == statuses(b) && a.pool.primary == b.pool.primary,
         false => pool(a) == pool(b) && a.file == b.file,
@@ -150,6 +161,9 @@ fn every_prefix_is_a_safe_place_to_stop() {
             if a_server_has_two_slots(&whole) {
                 continue; // whichever of them is attached when the file is written stays
             }
+            if somebody_waits(&whole) {
+                continue; // who is attached now needs no time to come back, and who is not does
+            }
             same_world(&resumed, &whole)?;
         }
         Ok(())
@@ -159,6 +173,8 @@ fn every_prefix_is_a_safe_place_to_stop() {
 #[test]
 fn what_the_servers_say_in_the_end_is_all_that_matters() {
     in_every_world(|w| {
+        // A vanished member keeps its reads until it has been asked: there the order matters.
+        let w = World { past: Past::default(), ..w };
         let mut told_later = World { asking: Asking::Never, ..w.clone() };
         settle(&mut told_later)?;
         told_later.asking = Asking::AsNeeded;
@@ -166,7 +182,8 @@ fn what_the_servers_say_in_the_end_is_all_that_matters() {
         let mut told_now = World { asking: Asking::AsNeeded, ..w.clone() };
         settle(&mut told_now)?;
         let turns = w.pool.watchdog.as_ref().is_some_and(|d| !d.leads_here());
-        if hung_readers_differ(&w) || a_server_has_two_slots(&w) || turns {
+        let waits = turns || somebody_waits(&w);
+        if hung_readers_differ(&w) || a_server_has_two_slots(&w) || waits {
             return Ok(());
         }
         told_later.asking = told_now.asking;
@@ -208,12 +225,13 @@ fn a_row_says_what_will_be() {
 #[test]
 fn not_knowing_is_no_reason_to_act() {
     in_every_world(|w| {
-        let blind: [fn(&mut World); 5] = [
+        let blind: [fn(&mut World); 6] = [
             |w| w.cluster = Err("etcd does not answer".to_owned()),
             |w| w.pool_seen = Err("pgpool does not answer".to_owned()),
             |w| w.view().members.clear(),
             |w| w.view().leader = None,
             |w| w.lose_the_leaders_address(),
+            |w| (w.view().system_id, w.past.system_id) = (Some("8".into()), Some("7".into())),
         ];
         for cover in blind {
             let mut w = w.clone();
@@ -333,12 +351,85 @@ fn a_used_slot_keeps_its_address_and_a_spoilt_one_gets_none() {
     });
 }
 
+/// The keys of most members are gone: whoever serves on stays, and nobody else is waited for.
+#[test]
+fn a_vanished_member_that_answers_is_not_detached() {
+    in_every_world(|w| {
+        let plan = w.plan();
+        for step in &plan.steps {
+            let Act::Detach(slot) = step.act else { continue };
+            let Some(at) = w.pool.nodes[&slot].address() else { continue };
+            let listed = w
+                .view_of()
+                .is_some_and(|c| c.members.values().any(|m| m.address.as_ref() == Ok(&at)));
+            let serves = matches!(w.is(&at), Answer::ReadOnly | Answer::Alive(_));
+            if w.past.vanished_from(&at).is_some() && !listed && serves {
+                return Err(format!("detaches slot {slot}: {}", print(&plan)));
+            }
+        }
+        Ok(())
+    });
+}
+
+/// The memory of who vanished keeps readers; it never keeps the leader from its place.
+#[test]
+fn no_leader_waits_for_the_memory() {
+    in_every_world(|w| {
+        let w = World { asking: Asking::Everybody, ..w };
+        let leader = w.view_of().and_then(|c| c.leader_member()?.address.clone().ok());
+        let to_the_front = |w: &World| {
+            let plan = w.plan();
+            let acts = plan.steps.iter().map(|s| s.act.clone()).filter(|act| match act {
+                Act::Promote(_) => true,
+                Act::Attach(s) => w.pool.nodes.get(s).and_then(|n| n.address()) == leader,
+                _ => false,
+            });
+            acts.collect::<Vec<_>>()
+        };
+        let forgetful = World { past: Past::default(), ..w.clone() };
+        same("promotes and the leader's attach", &to_the_front(&w), &to_the_front(&forgetful))
+    });
+}
+
+/// No hold takes the last reader away, and none gives a leader's writes away.
+#[test]
+fn a_held_member_gets_no_reads_while_another_local_one_has_them() {
+    in_every_world(|mut w| {
+        settle(&mut w)?;
+        let Some(view) = w.view_of().filter(|_| w.inputs_are_known() && w.file.is_ok()) else {
+            return Ok(());
+        };
+        if w.pool.watchdog.is_some() || w.asking == Asking::Never {
+            return Ok(()); // not all that is wished for may be done
+        }
+        let at = |m: &Member| {
+            let mut nodes = w.pool.nodes.values();
+            nodes
+                .find(|n| n.status_is_up() && m.address.as_ref().ok() == n.address().as_ref())
+                .cloned()
+        };
+        let others_read = view
+            .members
+            .values()
+            .any(|m| m.orders.held.is_none() && at(m).is_some_and(|n| n.weight > 0.0));
+        for m in view.members.values().filter(|m| m.orders.held.is_some()) {
+            let reads = at(m).is_some_and(|n| n.weight > 0.0);
+            let shared = view.members.values().filter(|o| o.address == m.address).count() > 1;
+            if reads && others_read && !shared && w.leader_is_attached() {
+                return Err(format!("{} reads: {}", m.name, print(&w.plan())));
+            }
+        }
+        Ok(())
+    });
+}
+
 /// An attach hangs on it when there would be one if everybody answered well. In a standby cluster
 /// pgpool has no primary, and logs in everywhere at a detach as well. While the leader is not
 /// attached, a stand-in for pgpool's primary may hang on it. Whoever waits for its turn asks too.
 #[test]
 fn servers_are_asked_exactly_when_an_attach_or_a_stand_in_hangs_on_it() {
     in_every_world(|w| {
+        let w = World { past: Past::default(), ..w }; // the vanished are asked at every look
         let ignorant = Inputs { reach: Reachability::default(), ..w.inputs() };
         let asks = !questions::servers_to_ask(&ignorant).is_empty();
         let mut all_well = World { asking: Asking::Everybody, ..w.clone() };
@@ -424,6 +515,8 @@ fn the_draw_reaches_every_kind_of_plan() {
             ("no member", "foreign"),
             ("standby leader", "standby leader reads"),
             ("in place of", "another's turn"),
+            ("held", "held one goes"),
+            ("by order", "located by order"),
         ] {
             if plan.steps.iter().any(|s| s.reason.contains(word)) {
                 count(what);
@@ -436,7 +529,13 @@ fn the_draw_reaches_every_kind_of_plan() {
             ("same address", "same address"),
             ("nobody holds", "no leader"),
             ("writable", "leader not writable"),
-            ("answers", "target silent"),
+            ("answers from here", "target silent"),
+            ("held", "held"),
+            ("vanished", "vanished"),
+            ("has been good", "unproven"),
+            ("by hand", "detached by hand"),
+            ("sessions have ended", "draining"),
+            ("gets no reads", "far behind"),
         ] {
             if plan.holds.iter().any(|h| h.reason.contains(word)) {
                 count(what);
@@ -452,7 +551,7 @@ fn the_draw_reaches_every_kind_of_plan() {
     });
     let seen = seen.into_inner();
     println!("{seen:#?}");
-    assert_eq!(seen.len(), 24, "{seen:#?}");
+    assert_eq!(seen.len(), 32, "{seen:#?}");
     assert!(seen.values().all(|n| *n >= 10), "{seen:#?}");
 }
 
@@ -470,6 +569,12 @@ fn a_server_has_two_slots(w: &World) -> bool {
     addresses.len() > addresses.iter().collect::<BTreeSet<_>>().len()
 }
 
+/// Time keeps somebody out as long as he is out, or in as long as he is in.
+fn somebody_waits(w: &World) -> bool {
+    let Elapsed { unproven, restart_due: _, draining, by_hand } = &w.elapsed;
+    !(unproven.is_empty() && draining.is_empty() && by_hand.is_empty())
+}
+
 /// A reader that hangs stays attached until an attach makes it an obstacle: whether one comes depends
 /// on what came before.
 fn hung_readers_differ(w: &World) -> bool {
@@ -477,6 +582,16 @@ fn hung_readers_differ(w: &World) -> bool {
 }
 
 impl World {
+    fn view_of(&self) -> Option<&ClusterView> {
+        self.cluster.as_ref().ok()
+    }
+
+    fn leader_is_attached(&self) -> bool {
+        let leader = self.view_of().and_then(|c| c.leader_member()?.address.clone().ok());
+        leader.is_some()
+            && self.pool.nodes.values().any(|n| n.status_is_up() && n.address() == leader)
+    }
+
     fn inputs_are_known(&self) -> bool {
         Ground::of(&self.inputs()).is_ok_and(|g| !g.cluster.standby_cluster)
     }

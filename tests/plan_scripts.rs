@@ -6,6 +6,8 @@
 //! | `location eu`, `slots 3`, `version 4.3`, `weight eu-1=2` | the operator's policy |
 //! | `cluster eu-1=leader eu-2=replica us-1=replica` | what Patroni says; `eu-1` is in location `eu` |
 //! | `cluster eu-1=leader eu-2=starting eu-3=malformed eu-4=replica,noloadbalance@new.db:5433` | oddities |
+//! | `cluster id:7 eu-1=leader,timeline:3 eu-2=replica,held us-1=replica,in:eu` | cluster id; orders |
+//! | `remember 20` | the loop sees this view, 20 s after its start |
 //! | `cluster unknown`, `cluster empty`, `cluster standby eu-1=leader …` | etcd silent, … |
 //! | `pool 0:eu-1=primary 1:eu-2=up 2:us-1=down 3:gap 4:spoilt`, `pool unknown` | pgpool |
 //! | `file 0:eu-1=1 1:eu-2=1`, `file as pool`, `file lost`, `file edited` | the slot table and its weights |
@@ -29,7 +31,9 @@ use std::time::Duration;
 
 use geo_agent::model::agreed::{Numbers, Peer};
 use geo_agent::model::cluster::{Role, State, Switchover};
+use geo_agent::model::elapsed::{Elapsed, Trial};
 use geo_agent::model::ids::{Address, MemberName, SlotIndex};
+use geo_agent::model::orders::Held;
 use geo_agent::model::policy::OnPrimaryLoss;
 use geo_agent::model::pool::{NodeStatus, PoolVersion, Sessions, Watchdog};
 use geo_agent::model::reach::{Answer, Loss};
@@ -110,6 +114,7 @@ impl Play {
             "pool" => self.pool(&rest),
             "file" => self.file(&rest),
             "reach" => self.reach(&rest),
+            "remember" => self.remember(rest[0]),
             "lsn" => self.lsns(&rest),
             "sync" => self.world.view().sync_standbys = rest.iter().map(|n| (*n).into()).collect(),
             "switchover" => self.switchover(rest[0], rest[1]),
@@ -126,6 +131,9 @@ impl Play {
                 self.world.view().agreed.peers.insert(rest[0].to_owned(), peer);
             }
             "tell" => self.tell(),
+            "elapsed" => self.elapsed(&rest),
+            "max_lag" => self.world.policy.patience.max_lag = Some(megabytes(rest[0])),
+            "behind" => self.behind(&rest),
             "plan" => self.plan(),
             "apply" => self.apply(rest[0]),
             other => panic!("no such command: {other}"),
@@ -182,6 +190,37 @@ impl Play {
         }
     }
 
+    fn elapsed(&mut self, words: &[&str]) {
+        let elapsed = &mut self.world.elapsed;
+        *elapsed = Elapsed::default();
+        let at = |number: &str| slot(number.parse().expect("a slot number"));
+        for (what, whom) in words.iter().filter(|w| **w != "nothing").map(|w| pair(w, ':')) {
+            match what {
+                "unproven" => {
+                    let (name, trial) = pair(whom, '=');
+                    let (seconds, falls) = trial.split_once('/').unwrap_or((trial, "1"));
+                    let lasts = Duration::from_secs(seconds.parse().expect("seconds"));
+                    let trial = Trial { lasts, falls: falls.parse().expect("a number of falls") };
+                    elapsed.unproven.insert(MemberName::new(name), trial);
+                }
+                "restart" => drop(elapsed.restart_due.insert(MemberName::new(whom))),
+                "draining" => drop(elapsed.draining.insert(at(whom))),
+                "by-hand" => drop(elapsed.by_hand.insert(at(whom))),
+                other => panic!("no such fact: {other}"),
+            }
+        }
+    }
+
+    fn behind(&mut self, pairs: &[&str]) {
+        let leader = 1 << 40;
+        self.world.view().leader_lsn = Some(leader);
+        for (name, lag) in pairs.iter().map(|p| pair(p, '=')) {
+            let behind = megabytes(lag);
+            let member = self.world.view().members.get_mut(&MemberName::new(name));
+            member.expect("a member").replay_lsn = Some(leader - behind);
+        }
+    }
+
     fn lsns(&mut self, pairs: &[&str]) {
         for (name, lsn) in pairs.iter().map(|p| pair(p, '=')) {
             let member = self.world.view().members.get_mut(&MemberName::new(name));
@@ -222,10 +261,20 @@ impl Play {
                 "empty" => {}
                 "standby" => next.view().standby_cluster = true,
                 "paused" => next.view().paused = true,
-                word => add_member(&mut next, word),
+                word => match word.strip_prefix("id:") {
+                    Some(id) => next.view().system_id = Some(id.to_owned()),
+                    None => add_member(&mut next, word),
+                },
             }
         }
         self.world.cluster = next.cluster;
+    }
+
+    fn remember(&mut self, seconds: &str) {
+        let now = Duration::from_secs(seconds.parse().expect("seconds"));
+        if let Ok(view) = &self.world.cluster {
+            self.world.past.see(view, now);
+        }
     }
 
     fn pool(&mut self, words: &[&str]) {
@@ -370,11 +419,28 @@ fn add_member(world: &mut World, word: &str) {
         "malformed" => m.address = Err("conn_url has no host".to_owned()),
         state => m.state = State::NotServing(state.to_owned()),
     }
-    m.noloadbalance = kinds.any(|k| k == "noloadbalance");
+    for kind in kinds {
+        match kind.split_once(':').unwrap_or((kind, "")) {
+            ("noloadbalance", "") => m.noloadbalance = true,
+            ("held", "") => m.orders.held = Some(held()),
+            ("in", location) => m.orders.location = Some(location.to_owned()),
+            ("timeline", n) => m.timeline = Some(n.parse().expect("a timeline")),
+            _ => panic!("no such oddity: {kind}"),
+        }
+    }
     if !at.is_empty() {
         m.address = Ok(at_home(at));
     }
     world.view().members.insert(m.name.clone(), m);
+}
+
+fn held() -> Held {
+    Held {
+        by: Some("ops@desk".to_owned()),
+        since: Some("2026-11-21T05:00:00Z".to_owned()),
+        until: Some("2026-11-21T07:00:00Z".to_owned()),
+        reason: Some("kernel update".to_owned()),
+    }
 }
 
 fn answer_called(name: &str) -> Answer {
@@ -388,6 +454,11 @@ fn answer_called(name: &str) -> Answer {
         "hung" => Answer::Hung(silence),
         other => panic!("no such answer: {other}"),
     }
+}
+
+fn megabytes(text: &str) -> u64 {
+    let number = text.strip_suffix("MB").and_then(|n| n.parse::<u64>().ok());
+    number.expect("megabytes") << 20
 }
 
 fn version(name: &str) -> PoolVersion {

@@ -365,3 +365,57 @@ async fn it_ends_with_whoever_follows_the_cluster() {
     tokio::time::timeout(ms(10), agent.run(|_| {})).await.expect("it ends");
     assert_eq!(lab.state().looks, 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_observer_plans_and_sends_nothing() {
+    let it = settled().replica("eu-3");
+    let lab = Lab::of(&settled());
+    lab.state().pool.set_status(1, 3);
+    lab.state().edited = true;
+    lab.becomes(&it);
+    let mut plans = Vec::new();
+    let agent = geo_agent::reconcile::Reconciler { observes: true, ..lab.agent() };
+    let run = agent.run(|round| plans.push(round.plan.clone()));
+    let _ = tokio::time::timeout(Duration::from_secs(60), run).await;
+    assert!(plans.iter().all(|p| p.steps.iter().any(|s| s.act.op() == "attach")), "whole plans");
+    assert!((12..=16).contains(&plans.len()), "{} looks in a minute", plans.len());
+    let state = lab.state();
+    assert_eq!((state.requests(), state.writes, state.edited), (vec![], 0, true));
+}
+
+#[tokio::test(start_paused = true)]
+async fn members_that_vanish_with_most_keep_their_reads_while_they_answer() {
+    let lab = Lab::of(&settled());
+    beside_an_agent(&lab, async |lab| {
+        let mut alone = settled();
+        alone.view().members.retain(|name, _| name.as_raw() == "eu-1");
+        lab.becomes(&alone);
+        tokio::time::sleep(Duration::from_secs(300)).await;
+        assert_eq!(lab.state().requests(), []);
+        lab.answers(&home("eu-2"), Answer::Dead("connection refused".to_owned()));
+        tokio::time::sleep(Duration::from_secs(6)).await;
+        assert_eq!(lab.state().pool.attached(), [0]);
+        lab.becomes(&settled());
+        tokio::time::sleep(Duration::from_secs(6)).await;
+        assert_eq!(lab.state().pool.attached(), [0, 1], "back, and itself again");
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_cluster_under_the_same_keys_is_not_followed() {
+    let of_cluster = |id: &str, mut world: World| {
+        world.view().system_id = Some(id.to_owned());
+        world
+    };
+    let lab = Lab::of(&of_cluster("7", settled()));
+    beside_an_agent(&lab, async |lab| {
+        lab.becomes(&of_cluster("8", settled().leads_now("eu-2")));
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert_eq!(lab.state().requests(), []);
+        lab.becomes(&of_cluster("7", settled().leads_now("eu-2")));
+        tokio::time::sleep(ms(10)).await;
+        assert_eq!(lab.state().requests()[0], at(1, Promote));
+    })
+    .await;
+}

@@ -26,15 +26,17 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("probe", &["model", "config", "seams"]),
     ("host/", &["model", "pgpool_conf", "seams"]),
     ("seams", &["model"]),
-    ("observe", &["seams", "plan", "model"]),
+    ("history/", &["model"]),
+    ("observe", &["seams", "plan", "model", "history"]),
     ("apply", &["seams", "model"]),
     (
         "reconcile",
-        &["seams", "plan", "model", "observe", "apply", "retry", "turns", "patroni", "backoff"],
+        &["seams", "plan", "model", "observe", "apply", "retry", "turns", "pace", "patroni"],
     ),
     ("config/", &["yaml", "model"]),
     ("retry", &[]),
     ("turns", &["plan", "model"]),
+    ("pace", &["model", "retry", "backoff"]),
     ("holding", &["model"]),
     ("yaml", &[]),
     ("backoff", &[]),
@@ -61,7 +63,7 @@ const NOT_IN_PURE: &[&str] = &[
 /// A word, where it may stand, and what to write in its place.
 const ONLY_IN: &[(&str, &[&str], &str)] = &[
     ("serde_yaml", &["yaml"], "crate::yaml"),
-    ("backoff::", &["backoff", "patroni/", "reconcile"], "crate::backoff"),
+    ("backoff::", &["backoff", "patroni/", "pace"], "crate::backoff"),
     ("println!", &["cli/"], "tracing, or return the text"),
     ("eprintln!", &["cli/", "main"], "tracing"),
     (".unwrap()", &[], "a match, or `?`"),

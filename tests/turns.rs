@@ -48,6 +48,22 @@ async fn with_an_agent(it: &World, story: impl AsyncFnOnce(&Lab)) {
     local.run_until(play).await;
 }
 
+/// A word to the others is a promise to keep pace with them: an observer gives none.
+#[tokio::test(start_paused = true)]
+async fn an_observer_tells_the_others_nothing_and_leaves_its_turn() {
+    for observes in [false, true] {
+        let lab = Lab::of(&beside(&SECOND));
+        lab.becomes(&beside(&SECOND).leads_now("eu-2"));
+        let mut looks = 0;
+        let agent = geo_agent::reconcile::Reconciler { observes, ..lab.agent() };
+        let run = agent.run(|_| looks += 1);
+        let _ = tokio::time::timeout(ms(60_000), run).await;
+        let acts = !lab.state().requests().is_empty();
+        assert_eq!((lab.told.borrow().is_some(), acts), (!observes, !observes));
+        assert!(looks < 30, "{looks} looks in a minute");
+    }
+}
+
 /// When the first request came, and all of them.
 fn sent(lab: &Lab, since: Instant) -> (Option<Duration>, Vec<geo_agent::seams::PoolRequest>) {
     let state = lab.state();

@@ -1,8 +1,11 @@
 //! The command line.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
+
+use super::orders::{length, words};
 
 const DEFAULT_CONFIG: &str = "/etc/geo-agent/config.yaml";
 
@@ -58,8 +61,15 @@ pub enum Command {
     /// time. In a watchdog cluster agents take turns, the one beside its leader first, and agree
     /// on slot numbers in etcd.
     ///
+    /// SIGHUP also accepts another cluster, or an older one, under the same scope.
+    ///
     /// Exit status: 0 after SIGTERM or SIGINT, 1 when it cannot start.
-    Run,
+    Run {
+        /// Plan and log what would be done, and do nothing of it: pgpool gets no command and
+        /// pgpool.conf stays as it is
+        #[arg(long)]
+        observe: bool,
+    },
     /// Show what would be done now, in order, why, and whom it would disturb; changes nothing
     ///
     /// Exit status: 0 nothing to do, 2 there are steps, 1 error: etcd, PCP or the slot table could
@@ -91,6 +101,47 @@ pub enum Command {
         #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
         output: Output,
     },
+    /// Keep a member out of all reads for a while, on all sites
+    ///
+    /// For maintenance: every agent of the cluster detaches the member's slot, sees the reason in
+    /// `plan` and `status`, and gives it reads again when the time is over or it is released. A
+    /// hold that is there already is replaced. It is kept in etcd beside Patroni's keys, with a
+    /// lease: it ends by itself, also when no agent runs. A leader keeps its writes.
+    ///
+    /// Exit status: 0 it is held, 1 error: no such member, or etcd did not take it.
+    Hold {
+        /// The member's name in Patroni
+        member: String,
+        /// For how long: 10s to 7d, as in 90s, 30m, 2h, 1d
+        #[arg(long = "for", value_name = "TIME", default_value = "1h", value_parser = length)]
+        lasts: Duration,
+        /// Why, for whoever reads `status`
+        #[arg(long, value_name = "TEXT", value_parser = words)]
+        reason: Option<String>,
+    },
+    /// End a member's hold
+    ///
+    /// Exit status: 0 it is released, 1 it was not held, or error.
+    Release {
+        /// The member's name in Patroni
+        member: String,
+    },
+    /// Say where a member is, for all sites, whatever its tag says
+    ///
+    /// Takes effect at once and until it is cleared. `local_backends` of a host's own configuration
+    /// still comes first there.
+    ///
+    /// Exit status: 0 done, 1 error: no such member, nothing to clear, or etcd did not take it.
+    Locate {
+        /// The member's name in Patroni
+        member: String,
+        /// The location, as in `location.name` of a site's configuration
+        #[arg(value_parser = words, required_unless_present = "clear", conflicts_with = "clear")]
+        location: Option<String>,
+        /// Take the order back: the tag counts again
+        #[arg(long)]
+        clear: bool,
+    },
     /// Check configuration, files, etcd, PCP, PostgreSQL: every finding, with what to do about it
     ///
     /// In a watchdog cluster also whether its agents want the same, and have the same slots.
@@ -116,7 +167,7 @@ impl Args {
 
     /// Without a sub-command it is the daemon.
     pub fn command(&self) -> Command {
-        self.command.clone().unwrap_or(Command::Run)
+        self.command.clone().unwrap_or(Command::Run { observe: false })
     }
 }
 
@@ -133,7 +184,7 @@ mod tests {
     #[test]
     fn a_path_alone_runs_the_daemon_with_it() {
         let args = Args::try_parse_from(["geo-agent", "-v", "/tmp/x.yaml"]).unwrap();
-        assert!(args.verbose && matches!(args.command(), Command::Run));
+        assert!(args.verbose && matches!(args.command(), Command::Run { observe: false }));
         assert_eq!(args.config_path(), PathBuf::from("/tmp/x.yaml"));
     }
 

@@ -213,7 +213,8 @@ async fn watchdog(config: &Config, cluster: Option<&ClusterView>, report: &mut R
     let (Some(cluster), Ok(observer)) = (cluster, world::observer(config)) else { return };
     let policy = Arc::new(config.policy.clone());
     let cluster_seen = Ok(Arc::new(cluster.clone()));
-    let inputs = observer.inputs(cluster_seen, None, policy, Questions::UrgentFirst);
+    let past = Arc::default();
+    let inputs = observer.inputs(cluster_seen, None, policy, past, Questions::UrgentFirst);
     let Some(watchdog) = inputs.await.pool.ok().and_then(|pool| pool.watchdog) else { return };
     let runs = lock::holder(&config.pgpool.config_path).is_some();
     let findings = peers::findings(&config.policy, &watchdog, &cluster.agreed, runs);

@@ -60,7 +60,7 @@ pub fn status(inputs: &Inputs, plan: &Plan, in_sync: bool, agent: Option<&SavedS
         })).collect::<Vec<_>>(),
         "agent": agent.map(|a| json!({
             "running": a.running, "pid": a.state.pid, "version": a.state.version,
-            "started": a.state.started,
+            "started": a.state.started, "observes": a.state.observes,
             "holds": holds.map(|h| json!({
                 "member": h.member, "slot": h.slot, "reason": h.reason, "since": h.since,
             })).collect::<Vec<_>>(),
@@ -71,7 +71,7 @@ pub fn status(inputs: &Inputs, plan: &Plan, in_sync: bool, agent: Option<&SavedS
 fn slot(row: &SlotRow) -> Value {
     json!({
         "slot": row.slot.get(), "member": name(&row.member), "host": row.host, "port": row.port,
-        "local": row.local, "from": row.from.as_ref().map(state),
+        "local": row.local, "location_order": row.located, "from": row.from.as_ref().map(state),
     })
 }
 

@@ -10,12 +10,15 @@ mod check;
 mod init;
 mod json;
 mod logging;
+mod orders;
 mod peers;
 mod plan;
 mod run;
 mod status;
 mod text;
+mod utc;
 mod world;
+mod would;
 
 use std::path::Path;
 
@@ -57,14 +60,24 @@ fn execute(args: Args) -> anyhow::Result<u8> {
         .context("cannot start the runtime")?;
     let path = args.config_path();
     let command = args.command();
-    logging::start(args.verbose, matches!(command, Command::Run));
+    logging::start(args.verbose, matches!(command, Command::Run { .. }));
     let done = runtime.block_on(async {
         match command {
-            Command::Run => run::run(&path).await,
+            Command::Run { observe } => run::run(&path, observe).await,
             Command::Check => Ok(check::check(&path).await),
             Command::Plan { output } => plan::plan(&load(&path)?, output).await,
             Command::Apply => apply::apply(&load(&path)?).await,
             Command::Init => init::init(&load(&path)?),
+            Command::Hold { member, lasts, reason } => {
+                orders::hold(&load(&path)?, &member, lasts, reason).await
+            }
+            Command::Release { member } => orders::release(&load(&path)?, &member).await,
+            Command::Locate { member, location: Some(location), .. } => {
+                orders::locate(&load(&path)?, &member, &location).await
+            }
+            Command::Locate { member, location: None, .. } => {
+                orders::clear_location(&load(&path)?, &member).await
+            }
             Command::Status { output } => status::status(&load(&path)?, output).await,
         }
     });

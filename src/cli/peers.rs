@@ -69,6 +69,7 @@ mod tests {
     use super::*;
     use std::collections::BTreeMap;
 
+    use crate::model::patience::Patience;
     use crate::model::policy::{OnPrimaryLoss, RestartMode};
 
     fn policy(location: &str) -> Policy {
@@ -80,6 +81,7 @@ mod tests {
             sql_probe: true,
             on_primary_loss: OnPrimaryLoss::StandIn,
             restart: RestartMode::Never,
+            patience: Patience::default(),
         }
     }
 

@@ -1,7 +1,9 @@
 //! `geo-agent run`: the daemon. Starts the follower and the loop, and starts them anew when SIGHUP
 //! brings another configuration.
 
+use std::cell::RefCell;
 use std::path::Path;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -13,27 +15,37 @@ use tracing::{error, info, warn};
 
 use crate::config::settings::Config;
 use crate::config::{self, Loaded};
+use crate::history::History;
 use crate::holding::Holding;
 use crate::host::lock::Lock;
+use crate::host::remembered::Remembered;
+use crate::host::saved_elapsed::SavedElapsed;
 use crate::host::state::{AgentState, HeldSince, LastChange, StateFile};
+use crate::model::past::Past;
 use crate::observe::chain;
 use crate::patroni::follow::Follower;
 use crate::patroni::scribe::Scribe;
 use crate::reconcile::{ClusterNews, Reconciler, Round};
 
+use super::would::Would;
 use super::{load, world};
 
 /// How long the first look waits for etcd, so that a start does not begin with a hold.
 const FIRST_VIEW: Duration = Duration::from_secs(2);
 
 /// Ends with SIGTERM or SIGINT, leaving pgpool as it is.
-pub async fn run(path: &Path) -> anyhow::Result<u8> {
+pub async fn run(path: &Path, observes: bool) -> anyhow::Result<u8> {
     let mut signals = Signals::new()?;
     let mut config = load(path)?;
     world::observer(&config)?; // says what is wrong with the settings before anything is locked
-    let mut journal = Journal::default();
-    let mut lock = Lock::take(&config.pgpool.config_path, "run")?;
+    let what = if observes { "run --observe" } else { "run" };
+    let mut lock = Lock::take(&config.pgpool.config_path, what)?;
+    let mut journal = Journal { observes, ..Journal::default() };
+    journal.past = Arc::new(world::remembered(&config));
     info!(version = env!("CARGO_PKG_VERSION"), config = %path.display(), "geo-agent starts");
+    if observes {
+        info!("it only observes: pgpool and pgpool.conf stay as they are");
+    }
     loop {
         match follow(&config, &mut journal, &mut signals).await? {
             Wish::Stop => break,
@@ -41,6 +53,7 @@ pub async fn run(path: &Path) -> anyhow::Result<u8> {
                 if let Some((new, its_lock)) = reload(path, &config) {
                     lock = its_lock.unwrap_or(lock);
                     config = new;
+                    journal.past = Arc::default(); // whatever it was, an operator means what is now
                 }
             }
         }
@@ -61,9 +74,9 @@ async fn follow(
     journal: &mut Journal,
     signals: &mut Signals,
 ) -> anyhow::Result<Wish> {
-    let observer = world::observer(config)?;
+    let observer = world::observer(config)?.remembering(journal.history.clone());
     let (watch, vigil) = world::watch(config)?;
-    journal.writes_to(&config.pgpool.config_path);
+    journal.writes_to(config);
     let (follower, mut cluster) = Follower::new(&config.etcd);
     let follower = AbortOnDrop(tokio::spawn(follower.run()));
     let (words, told) = watch::channel(None);
@@ -71,7 +84,8 @@ async fn follow(
     let work = async {
         first_view(&mut cluster).await;
         let policy = Arc::new(config.policy.clone());
-        let reconciler = Reconciler { observer, policy, cluster, watch, words };
+        let (past, observes) = (journal.past.clone(), journal.observes);
+        let reconciler = Reconciler { observer, policy, cluster, watch, words, past, observes };
         reconciler.run(|round| journal.note(round)).await;
     };
     let wish = tokio::select! {
@@ -153,20 +167,37 @@ impl Signals {
 struct Journal {
     started: u64,
     holding: Holding,
+    /// Outlives the configuration, as the world does that it is about.
+    history: Rc<RefCell<History>>,
     last_change: Option<LastChange>,
     file: Option<StateFile>,
+    /// The keys that `past` is about.
+    base: String,
+    past: Arc<Past>,
+    observes: bool,
+    would: Would,
 }
 
 impl Default for Journal {
     fn default() -> Self {
-        let (holding, last_change, file) = (Holding::default(), None, None);
-        Journal { started: epoch(SystemTime::now()), holding, last_change, file }
+        Journal {
+            started: epoch(SystemTime::now()),
+            holding: Holding::default(),
+            last_change: None,
+            file: None,
+            base: String::new(),
+            past: Arc::default(),
+            observes: false,
+            would: Would::default(),
+            history: Rc::default(),
+        }
     }
 }
 
 impl Journal {
-    fn writes_to(&mut self, config_path: &Path) {
-        self.file = StateFile::new(config_path).ok();
+    fn writes_to(&mut self, config: &Config) {
+        self.file = StateFile::new(&config.pgpool.config_path).ok();
+        self.base.clone_from(&config.etcd.base);
     }
 
     fn note(&mut self, round: &Round) {
@@ -180,7 +211,10 @@ impl Journal {
             let member = hold.member.as_ref().map(|m| m.to_string()).unwrap_or_default();
             info!(member, slot = hold.slot.map(|s| s.get()), "no longer holds: {}", hold.reason);
         }
-        if let Some(step) = round.plan.steps.last() {
+        self.past = round.past.clone();
+        if self.observes {
+            self.would.tell(&round.plan);
+        } else if let Some(step) = round.plan.steps.last() {
             let what = match &round.failure {
                 None => format!("{}: {}", step.act.op(), step.reason),
                 Some(why) => format!("failed: {why}"),
@@ -203,6 +237,9 @@ impl Journal {
             started: self.started,
             holds: self.holding.iter().map(held).collect(),
             last_change: self.last_change.clone(),
+            observes: self.observes,
+            remembered: Some(Remembered::new(&self.base, &self.past)),
+            elapsed: SavedElapsed::from(self.history.borrow().elapsed()),
         };
         let Some(file) = &mut self.file else { return };
         if let Err(why) = file.save(&state) {

@@ -165,6 +165,10 @@ fn slots(rows: &[SlotRow], with_goal: bool) -> String {
         let line =
             format!("{:>4}  {:m$}  {:p$}  {where_:6}  {now:22}", row.slot, member(row), place(row));
         let _ = writeln!(out, "{mark} {}", (line + &then).trim_end());
+        if let Some(location) = &row.located {
+            let location = printable(location);
+            let _ = writeln!(out, "        in {location} by order (`geo-agent locate`)");
+        }
     }
     out
 }
@@ -243,10 +247,11 @@ fn agent(agent: Option<&SavedState>) -> String {
     let Some(SavedState { state, running: true }) = agent else {
         return format!("{} no geo-agent daemon runs beside this pgpool\n", paint(YELLOW, WARN));
     };
+    let observes = if state.observes { ", only observes: it changes nothing" } else { "" };
     let change = state.last_change.as_ref();
     let change = change.map(|c| format!(", last change {} ago: {}", ago(c.at), printable(&c.what)));
     format!(
-        "  agent: process {} for {}{}\n",
+        "  agent: process {} for {}{observes}{}\n",
         state.pid,
         ago(state.started),
         change.unwrap_or_default()

@@ -9,8 +9,10 @@ use tokio::sync::watch;
 
 use crate::config::settings::{Config, Pcp, Restart};
 use crate::host::conf_file::ConfFileOnDisk;
-use crate::host::{damage, wake};
+use crate::host::{damage, state, wake};
+use crate::model::elapsed::Elapsed;
 use crate::model::inputs::Inputs;
+use crate::model::past::Past;
 use crate::model::policy::Policy;
 use crate::model::pool::PoolView;
 use crate::observe::{Observer, Questions, chain};
@@ -85,7 +87,24 @@ pub fn pcp(config: &Config) -> anyhow::Result<&Pcp> {
 pub async fn look(config: &Config, observer: &RealObserver) -> Inputs {
     let cluster = read_once(&config.etcd).await.map(Arc::new).map_err(|error| chain(&error));
     let policy: Arc<Policy> = Arc::new(config.policy.clone());
-    observer.inputs(cluster, None, policy, Questions::All).await
+    let daemon = state::read(&config.pgpool.config_path).filter(|daemon| daemon.running);
+    let past = match daemon.as_ref().and_then(|daemon| daemon.state.remembered.clone()) {
+        // A command that looks once beside the daemon knows what the daemon knows.
+        Some(it) => it.whole(&config.etcd.base),
+        None => remembered(config),
+    };
+    let past = Arc::new(past);
+    let mut inputs = observer.inputs(cluster, None, policy, past, Questions::All).await;
+    if let Some(daemon) = daemon {
+        inputs.elapsed = Elapsed::from(&daemon.state.elapsed); // only the daemon has seen time pass
+    }
+    inputs
+}
+
+/// Which cluster it was when an agent last saw it.
+pub fn remembered(config: &Config) -> Past {
+    let saved = state::read(&config.pgpool.config_path).and_then(|s| s.state.remembered);
+    saved.map_or_else(Past::default, |it| it.identity(&config.etcd.base))
 }
 
 /// The first thing that could not be read: then a command has failed, whatever it prints.

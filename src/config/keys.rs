@@ -2,7 +2,21 @@
 
 /// The keys of each section. A list's name ends in `[]`: the keys of each of its items.
 const SECTIONS: &[(&str, &[&str])] = &[
-    ("", &["etcd3", "location", "local_backends", "pgpool", "probe", "on_primary_loss"]),
+    (
+        "",
+        &[
+            "etcd3",
+            "location",
+            "local_backends",
+            "pgpool",
+            "probe",
+            "attach_after",
+            "max_lag",
+            "drain_timeout",
+            "respect_manual_detach",
+            "on_primary_loss",
+        ],
+    ),
     (
         "etcd3",
         &[

@@ -6,12 +6,14 @@
 mod etcd;
 pub mod keys;
 mod locality;
+mod patience;
 mod pgpool;
 mod probe;
 mod problem;
 mod secret;
 mod section;
 pub mod settings;
+mod size;
 mod span;
 
 use std::fs::File;
@@ -82,6 +84,7 @@ fn check(top: &Section) -> Option<Config> {
     let locality = locality::check(top);
     let pgpool = pgpool::check(&top.section("pgpool"));
     let probe = probe::check(&top.section("probe"));
+    let patience = patience::check(top);
     let on_primary_loss = on_primary_loss(top);
     let (pgpool, slots) = pgpool?;
     if matches!(pgpool.restart, Restart::Supervise(_)) && pgpool.pcp.is_none() {
@@ -99,6 +102,7 @@ fn check(top: &Section) -> Option<Config> {
             Restart::Command(_) => RestartMode::Command,
             Restart::Supervise(_) => RestartMode::Supervise,
         },
+        patience,
     };
     Some(Config { etcd: etcd?, pgpool, probe, policy })
 }

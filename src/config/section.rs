@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::keys;
 use super::problem::Reading;
-use super::span;
+use super::{size, span};
 use crate::yaml::Node;
 
 const EMPTY: &Node = &Node::Null;
@@ -179,6 +179,25 @@ impl<'a> Section<'a> {
             ),
         }
         None
+    }
+
+    /// A number of bytes, or text with PostgreSQL's units.
+    pub(super) fn size(&self, key: &str) -> Option<u64> {
+        let parsed = match self.node(key) {
+            Node::Null => return None,
+            Node::Text(text) if text.is_empty() => return None,
+            Node::Int(n) => u64::try_from(*n).ok(),
+            Node::Text(text) => size::parse(text),
+            _ => None,
+        };
+        if parsed.is_none() {
+            self.problem(
+                key,
+                "is not a size",
+                "bytes (16777216) or with a unit (\"16MB\", \"1GB\")",
+            );
+        }
+        parsed
     }
 
     /// The items of a list; a list that is not one has been reported.

@@ -1,6 +1,6 @@
-//! What the daemon thinks, in a small file beside pgpool.conf, for `geo-agent status` to show.
-//!
-//! Nothing is ever decided from it. Times are seconds since 1970.
+//! What the daemon thinks, in a small file beside pgpool.conf, for `geo-agent status` and `plan` to
+//! show. The only thing decided from it by the next daemon is a doubt: whether the cluster is still
+//! the one it was. Times are seconds since 1970.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,11 +9,13 @@ use serde::{Deserialize, Serialize};
 
 use super::error::FileError;
 use super::lock::holder;
+use super::remembered::Remembered;
 use super::replace::{beside, resolve};
+use super::saved_elapsed::SavedElapsed;
 
 const SUFFIX: &str = ".geo-agent.state";
 
-/// The daemon's state. It carries no secret and no etcd value but member names and reasons.
+/// The daemon's state. It carries no secret, and of etcd's values only names, addresses, reasons.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AgentState {
     pub pid: u32,
@@ -24,6 +26,15 @@ pub struct AgentState {
     /// When it last changed anything, and what.
     #[serde(default)]
     pub last_change: Option<LastChange>,
+    /// `run --observe`: it changes nothing.
+    #[serde(default)]
+    pub observes: bool,
+    /// The cluster as it knows it.
+    #[serde(default)]
+    pub remembered: Option<Remembered>,
+    /// What time has shown to the daemon, and to nobody else.
+    #[serde(default)]
+    pub elapsed: SavedElapsed,
 }
 
 /// A hold, and since when it has been the same.

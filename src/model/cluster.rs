@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::agreed::Agreed;
 use super::ids::{Address, MemberName};
+use super::orders::Orders;
 
 /// One consistent reading of a scope. Never mixes keys of two revisions.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -27,6 +28,8 @@ pub struct ClusterView {
     pub leader_lsn: Option<u64>,
     /// What the agents of watchdog clusters agreed on.
     pub agreed: Agreed,
+    /// Orders for names that are no members now.
+    pub other_orders: BTreeMap<MemberName, Orders>,
     /// What could not be understood, in sentences that are safe to print.
     pub notes: Vec<String>,
 }
@@ -35,6 +38,16 @@ impl ClusterView {
     /// The member that holds the leader key, if its own key could be read.
     pub fn leader_member(&self) -> Option<&Member> {
         self.members.get(self.leader.as_ref()?)
+    }
+
+    /// What operators ordered of this member, listed or not.
+    pub fn orders_of(&self, name: &MemberName) -> Option<&Orders> {
+        self.members.get(name).map(|m| &m.orders).or_else(|| self.other_orders.get(name))
+    }
+
+    /// Every order.
+    pub fn orders(&self) -> impl Iterator<Item = (&MemberName, &Orders)> {
+        self.members.iter().map(|(name, m)| (name, &m.orders)).chain(&self.other_orders)
     }
 }
 
@@ -57,6 +70,10 @@ pub struct Member {
     pub tags: BTreeMap<String, String>,
     /// Patroni is going to restart this member (`scheduled_restart`).
     pub restart_scheduled: bool,
+    /// What operators ordered with `geo-agent hold` and `geo-agent locate`.
+    pub orders: Orders,
+    /// When, in seconds since 1970, if that could be understood.
+    pub restart_at: Option<u64>,
 }
 
 /// What a member says it is. Only the leader key says who leads; this is the second signal.

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use super::cluster::ClusterView;
+use super::elapsed::Elapsed;
+use super::past::Past;
 use super::policy::Policy;
 use super::pool::PoolView;
 use super::reach::{Loss, Reachability};
@@ -26,5 +28,9 @@ pub struct Inputs {
     pub lost: Option<Loss>,
     /// What this agent has left to another's turn, and for how long.
     pub undone: Undone,
+    /// What the clock says: the only thing here that a look at the world does not show.
+    pub elapsed: Elapsed,
     pub policy: Arc<Policy>,
+    /// What was known of the cluster before this look, this look included.
+    pub past: Arc<Past>,
 }

@@ -110,6 +110,8 @@ pub struct SlotRow {
     pub host: String,
     pub port: u16,
     pub local: bool,
+    /// Where `geo-agent locate` says that it is, if that is what counts. Not safe to print.
+    pub located: Option<String>,
     /// `None` for a slot that pgpool does not know yet.
     pub from: Option<SlotState>,
     pub to: SlotState,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::cluster::Member;
+use super::patience::Patience;
 
 /// Everything the planner needs to know from the configuration.
 #[derive(Debug, Clone, PartialEq)]
@@ -20,6 +21,8 @@ pub struct Policy {
     pub on_primary_loss: OnPrimaryLoss,
     /// How pgpool may be restarted.
     pub restart: RestartMode,
+    /// How long to wait for what, and how far behind is too far.
+    pub patience: Patience,
 }
 
 /// What to do while pgpool's primary is dead and nobody can take its place for writes.
@@ -40,12 +43,20 @@ pub enum RestartMode {
 }
 
 impl Policy {
-    /// The read weight of a member that is local to this pgpool; `None` when it is remote.
+    /// The read weight of a member that is local to this pgpool; `None` when it is remote. This
+    /// host's `local_backends` comes first, then `geo-agent locate`, then the member's own tag.
     pub fn local_weight(&self, member: &Member) -> Option<f64> {
         if let Some(weight) = self.local_backends.get(member.name.as_raw()) {
             return Some(*weight);
         }
-        let here = self.location.as_ref()?;
-        (member.tags.get(&self.location_tag) == Some(here)).then_some(1.0)
+        let here = self.location.as_deref()?;
+        let tag = || member.tags.get(&self.location_tag).map(String::as_str);
+        (self.location_order(member).or_else(tag) == Some(here)).then_some(1.0)
+    }
+
+    /// Where a member is by order, unless this host's `local_backends` says better.
+    pub fn location_order<'a>(&self, member: &'a Member) -> Option<&'a str> {
+        let own_word = self.local_backends.contains_key(member.name.as_raw());
+        member.orders.location.as_deref().filter(|_| !own_word)
     }
 }

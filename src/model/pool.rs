@@ -17,7 +17,7 @@ pub struct PoolView {
     pub settings: BTreeMap<String, String>,
     /// `None`: no watchdog, or not asked.
     pub watchdog: Option<Watchdog>,
-    /// Client sessions right now; `None` when not asked (only `plan` asks).
+    /// Client sessions right now; `None` when not asked (`plan` asks, and whoever drains a slot).
     pub sessions: Option<Sessions>,
     /// What is broken in pgpool itself (pgpool-facts hazard 12); empty when it is whole.
     pub damage: Vec<String>,
@@ -45,6 +45,23 @@ impl PoolView {
         })
     }
 
+    /// Whether somebody other than an operator may detach a slot: pgpool itself by its settings, as
+    /// far as they are known, or another pgpool of its watchdog.
+    pub fn detaches_by_itself(&self) -> bool {
+        let is_off = |name| {
+            let value = self.settings.get(name).map(String::as_str);
+            matches!(value, Some("0" | "off" | "no" | "false"))
+        };
+        let checks = |(name, value): (&String, &String)| {
+            name.starts_with("health_check_period") && !matches!(value.as_str(), "0" | "0s")
+        };
+        self.watchdog.is_some()
+            || !is_off("failover_on_backend_error")
+            || !is_off("failover_on_backend_shutdown")
+            || !is_off("detach_false_primary")
+            || self.settings.iter().any(checks)
+    }
+
     /// Attached slots, lowest first.
     pub fn attached(&self) -> impl Iterator<Item = (SlotIndex, &PoolNode)> {
         self.nodes.iter().filter(|(_, n)| n.status == NodeStatus::Up).map(|(s, n)| (*s, n))
@@ -68,6 +85,8 @@ pub struct PoolNode {
     pub role: NodeRole,
     /// pgpool's normalised share of reads, 0.0..=1.0; NaN when all weights are 0.
     pub share: f64,
+    /// When its status changed last, in seconds since 1970. A restart of pgpool sets it for all.
+    pub changed: Option<u64>,
 }
 
 impl PoolNode {

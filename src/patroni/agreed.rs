@@ -6,12 +6,10 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use super::json;
+use super::keys::FOLDER;
 use super::member::short;
 use crate::model::agreed::{Agreed, Numbers, Peer};
 use crate::model::ids::{Address, SlotIndex, printable};
-
-/// The folder of the scope that is geo-agent's own.
-pub const FOLDER: &str = "geo-agent";
 
 pub fn numbers_key(base: &str) -> String {
     format!("{base}/{FOLDER}/slots")

@@ -18,6 +18,7 @@ pub fn differs_in_more_than_wal(a: &ClusterView, b: &ClusterView) -> bool {
         switchover,
         leader_lsn: _,
         agreed,
+        other_orders,
         notes,
     } = a;
     system_id != &b.system_id
@@ -27,6 +28,7 @@ pub fn differs_in_more_than_wal(a: &ClusterView, b: &ClusterView) -> bool {
         || sync_standbys != &b.sync_standbys
         || switchover != &b.switchover
         || agreed != &b.agreed
+        || other_orders != &b.other_orders
         || notes != &b.notes
         || members.len() != b.members.len()
         || members.values().zip(b.members.values()).any(|(a, b)| member_differs(a, b))
@@ -45,6 +47,8 @@ fn member_differs(a: &Member, b: &Member) -> bool {
         noloadbalance,
         tags,
         restart_scheduled,
+        orders,
+        restart_at,
     } = a;
     name != &b.name
         || address != &b.address
@@ -55,4 +59,6 @@ fn member_differs(a: &Member, b: &Member) -> bool {
         || noloadbalance != &b.noloadbalance
         || tags != &b.tags
         || restart_scheduled != &b.restart_scheduled
+        || orders != &b.orders
+        || restart_at != &b.restart_at
 }

@@ -119,26 +119,32 @@ impl EtcdSession {
     pub async fn lease(&self, lasts: Duration) -> Result<i64, EtcdError> {
         let seconds = i64::try_from(lasts.as_secs()).unwrap_or(i64::MAX);
         let granted = self.client.lease_client().grant(seconds, None).await;
-        granted.map(|lease| lease.id()).map_err(|e| self.write_failed(&e, &self.range))
+        granted.map(|lease| lease.id()).map_err(|e| write_failed(&e, &self.range))
     }
 
     /// Fails when the lease is gone already.
     pub async fn keep(&self, lease: i64) -> Result<(), EtcdError> {
         let kept = self.client.lease_client().keep_alive(lease).await;
-        kept.map(drop).map_err(|e| self.write_failed(&e, &self.range))
+        kept.map(drop).map_err(|e| write_failed(&e, &self.range))
     }
 
-    /// A key that is gone with the lease.
-    pub async fn put_while(
+    /// Puts a key, in place of one that may be there. With a lease: it is gone with that.
+    pub async fn put(
         &self,
-        lease: i64,
         key: &str,
         value: &str,
+        lease: Option<i64>,
         range: &KeyRange,
     ) -> Result<(), EtcdError> {
-        let options = PutOptions::new().with_lease(lease);
-        let put = self.client.kv_client().put(key, value, Some(options)).await;
-        put.map(drop).map_err(|e| self.write_failed(&e, range))
+        let options = lease.map(|lease| PutOptions::new().with_lease(lease));
+        let put = self.client.kv_client().put(key, value, options).await;
+        put.map(drop).map_err(|e| write_failed(&e, range))
+    }
+
+    /// Deletes a key; it may be gone already.
+    pub async fn delete(&self, key: &str, range: &KeyRange) -> Result<(), EtcdError> {
+        let deleted = self.client.kv_client().delete(key, None).await;
+        deleted.map(drop).map_err(|e| write_failed(&e, range))
     }
 
     pub async fn get(&self, key: &str, range: &KeyRange) -> Result<Option<Stored>, EtcdError> {
@@ -159,12 +165,12 @@ impl EtcdSession {
         let put = TxnOp::put(key, value, None);
         let swap = Txn::new().when([unchanged]).and_then([put]);
         let swapped = self.client.kv_client().txn(swap).await;
-        swapped.map(drop).map_err(|e| self.write_failed(&e, range))
+        swapped.map(drop).map_err(|e| write_failed(&e, range))
     }
+}
 
-    fn write_failed(&self, error: &etcd_client::Error, range: &KeyRange) -> EtcdError {
-        failure::explain(Moment::Write, error, range)
-    }
+fn write_failed(error: &etcd_client::Error, range: &KeyRange) -> EtcdError {
+    failure::explain(Moment::Write, error, range)
 }
 
 impl Session for EtcdSession {

@@ -6,11 +6,13 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
+use super::keys::FOLDER;
 use super::member::{self, short};
-use super::{agreed, json, switchover};
+use super::{agreed, json, orders, switchover};
 use crate::model::agreed::Agreed;
 use crate::model::cluster::{ClusterView, Switchover};
 use crate::model::ids::{Address, MemberName};
+use crate::model::orders::Orders;
 
 /// etcd itself takes requests of at most 1.5 MiB unless told otherwise.
 const VALUE_MAX: usize = 2 * 1024 * 1024;
@@ -62,12 +64,15 @@ pub fn decode<'a>(
     view.leader_lsn = scope.leader_lsn();
     let members = std::mem::take(&mut scope.members);
     for (name, value) in members {
-        let read = member::decode(&name, value, &mut scope.notes);
+        let mut read = member::decode(&name, value, &mut scope.notes);
+        read.orders = scope.orders.remove(&name).unwrap_or_default();
         view.members.insert(name, read);
     }
     scope.note_shared_addresses(&view);
     scope.note_leader_without_member(&view);
     view.agreed = std::mem::take(&mut scope.agreed);
+    scope.note_orders_without_member();
+    view.other_orders = std::mem::take(&mut scope.orders);
     view.notes = at_most(NOTES_MAX, scope.notes);
     Ok(view)
 }
@@ -78,6 +83,7 @@ struct Scope<'a> {
     single: BTreeMap<&'a str, &'a [u8]>,
     groups: BTreeSet<u32>,
     agreed: Agreed,
+    orders: BTreeMap<MemberName, Orders>,
     notes: Vec<String>,
 }
 
@@ -88,6 +94,7 @@ impl<'a> Scope<'a> {
             single: BTreeMap::new(),
             groups: BTreeSet::new(),
             agreed: Agreed::default(),
+            orders: BTreeMap::new(),
             notes: Vec::new(),
         };
         for (key, value) in keys {
@@ -114,7 +121,8 @@ impl<'a> Scope<'a> {
             Some(("members", name)) if !name.contains('/') => {
                 self.members.insert(MemberName::new(name), value);
             }
-            Some((agreed::FOLDER, own)) => {
+            Some((FOLDER, own)) => {
+                orders::take(own, value, &mut self.orders, &mut self.notes);
                 agreed::take(own, value, &mut self.agreed, &mut self.notes);
             }
             Some((group, rest)) if is_patronis(rest.split('/').next().unwrap_or(rest)) => {
@@ -219,6 +227,14 @@ impl<'a> Scope<'a> {
         }
         for (address, names) in owners.into_iter().filter(|(_, names)| names.len() > 1) {
             self.notes.push(format!("members {} are both at {address}", names.join(" and ")));
+        }
+    }
+
+    fn note_orders_without_member(&mut self) {
+        for (name, Orders { held, location: _ }) in &self.orders {
+            let what = if held.is_some() { "held" } else { "located" };
+            let name = short(name.as_raw());
+            self.notes.push(format!("{name} is {what} by an order, and is no member now"));
         }
     }
 

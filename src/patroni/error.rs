@@ -51,6 +51,8 @@ pub enum EtcdError {
     Undecodable(DecodeError),
     /// No endpoint gave a reading.
     NoEndpoint(Vec<(String, EtcdError)>),
+    /// No endpoint took an order.
+    NotWritten(Vec<(String, EtcdError)>),
 }
 
 impl fmt::Display for EtcdError {
@@ -92,20 +94,21 @@ impl fmt::Display for EtcdError {
             EtcdError::OtherCluster { expected, found } => write!(
                 f,
                 "etcd's cluster id changed from {expected:x} to {found:x}: is a foreign server in \
-                 etcd3.hosts? Restart geo-agent if the change is intended"
+                 etcd3.hosts? Reload or restart geo-agent if the change is intended"
             ),
             EtcdError::OlderRevision { expected, found } => write!(
                 f,
                 "etcd answers with revision {found} after {expected} was seen: a restored backup? \
-                 Restart geo-agent if that is intended"
+                 Reload or restart geo-agent if that is intended"
             ),
             EtcdError::OlderTerm { expected, found } => write!(
                 f,
                 "etcd answers from raft term {found} after {expected} was seen: a server that \
-                 was left behind? Restart geo-agent if it is the right one"
+                 was left behind? Reload or restart geo-agent if it is the right one"
             ),
             EtcdError::Undecodable(e) => e.fmt(f),
             EtcdError::NoEndpoint(each) => at_each(f, "etcd cannot be read", each),
+            EtcdError::NotWritten(each) => at_each(f, "the order could not be written", each),
         }
     }
 }

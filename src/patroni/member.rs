@@ -6,18 +6,20 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 
 use super::conn_url::address_of;
+use super::iso::seconds_since_1970;
 use super::json;
 use crate::model::cluster::{Member, Replication, Role, State};
 use crate::model::ids::{Address, MemberName, printable};
+use crate::model::orders::Orders;
 
 /// Patroni writes a few hundred bytes; this leaves room for tags and for restart reasons.
 const VALUE_MAX: usize = 256 * 1024;
 
 /// No location, weight or comment in a tag is longer.
-const TAG_MAX: usize = 1024;
+pub const TAG_MAX: usize = 1024;
 
 /// Longest piece of foreign text in a note or a state.
-const TEXT_MAX: usize = 120;
+pub const TEXT_MAX: usize = 120;
 
 /// Reads a member; notes say what could not be understood.
 pub fn decode(name: &MemberName, value: &[u8], notes: &mut Vec<String>) -> Member {
@@ -61,6 +63,8 @@ fn unusable(name: &MemberName, why: &str) -> Member {
         noloadbalance: false,
         tags: BTreeMap::new(),
         restart_scheduled: false,
+        orders: Orders::default(),
+        restart_at: None,
     }
 }
 
@@ -95,6 +99,9 @@ fn from_fields(
         noloadbalance: tags.get("noloadbalance").is_some_and(is_set),
         tags: text_tags(tags, note),
         restart_scheduled: fields.get("scheduled_restart").is_some_and(json::is_truthy),
+        orders: Orders::default(),
+        restart_at: json::text(fields.get("scheduled_restart").and_then(|r| r.get("schedule")))
+            .and_then(seconds_since_1970),
     }
 }
 

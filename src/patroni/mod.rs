@@ -18,14 +18,17 @@ pub mod decode;
 pub mod error;
 mod failure;
 pub mod follow;
+mod iso;
 mod json;
 pub mod keys;
 mod member;
+pub mod orders;
 pub mod read;
 pub mod scribe;
 pub mod session;
 mod switchover;
 mod witness;
+pub mod write;
 
 /// What is known of Patroni right now. Unknown never means down: whoever reads this holds.
 #[derive(Debug, Clone)]

@@ -7,11 +7,11 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
-use super::agreed::{FOLDER, numbers_key, numbers_of, numbers_value, peer_key, peer_value};
+use super::agreed::{numbers_key, numbers_of, numbers_value, peer_key, peer_value};
 use super::client::{EtcdSession, EtcdSource};
 use super::error::EtcdError;
 use super::follow::{in_time, patience};
-use super::keys::KeyRange;
+use super::keys::{FOLDER, KeyRange};
 use super::session::Source;
 use crate::backoff::Retry;
 use crate::config::settings::Etcd;
@@ -92,7 +92,7 @@ impl Scribe {
         let base = &self.settings.base;
         if said.as_ref() != Some(&word.peer) {
             let value = peer_value(&word.name, &word.peer);
-            etcd.put_while(lease, &peer_key(base, &word.name), &value, own).await?;
+            etcd.put(&peer_key(base, &word.name), &value, Some(lease), own).await?;
             *said = Some(word.peer.clone());
         }
         if let Some(Proposal { instead_of, numbers }) = &word.proposal {

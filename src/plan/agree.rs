@@ -8,6 +8,7 @@ use crate::model::agreed::{Agreed, Numbers, Peer, Proposal, Word};
 use crate::model::cluster::Member;
 use crate::model::ids::{Address, SlotIndex};
 use crate::model::inputs::Inputs;
+use crate::model::patience::spelled;
 use crate::model::plan::Hold;
 use crate::model::policy::Policy;
 use crate::model::slots::{PORTS, SlotEntry, SlotTable};
@@ -100,6 +101,7 @@ pub fn word(inputs: &Inputs) -> Option<Word> {
 /// What must be the same beside every pgpool of a watchdog cluster, because it decides who is
 /// attached in all of them.
 pub fn in_common(policy: &Policy) -> BTreeMap<String, String> {
+    let patience = &policy.patience;
     let names: Vec<_> = policy.local_backends.keys().map(String::as_str).collect();
     let settings = [
         ("pgpool.slots", policy.slots.to_string()),
@@ -107,6 +109,8 @@ pub fn in_common(policy: &Policy) -> BTreeMap<String, String> {
         ("location.tag", policy.location_tag.clone()),
         ("local_backends", names.join(", ")),
         ("on_primary_loss", format!("{:?}", policy.on_primary_loss)),
+        ("attach_after", spelled(patience.attach_after)),
+        ("drain_timeout", spelled(patience.drain_timeout)),
         ("probe", if policy.sql_probe { "with a user" } else { "without a user" }.to_owned()),
     ];
     settings.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()

@@ -174,6 +174,11 @@ impl<'a> Replay<'a> {
         if !self.is_safe_to_search(slot) && self.was_asked(slot) {
             return None; // it hangs: nobody is served by it
         }
+        let vanished = |at| self.ground.past.vanished_from(at).is_some() && !self.is_member(at);
+        let no_standby = matches!(self.answer(slot), Some(Answer::Writable | Answer::Dead(_)));
+        if !no_standby && self.addresses.get(&slot).is_some_and(vanished) {
+            return Some(format!("detaches slot {slot}, whose member vanished with most others"));
+        }
         if self.primary == Some(slot) && !self.ground.cluster.standby_cluster {
             return Some(format!("detaches pgpool's primary, slot {slot}"));
         }
@@ -227,6 +232,11 @@ impl<'a> Replay<'a> {
     fn leads(&self, slot: SlotIndex) -> bool {
         !self.ground.cluster.standby_cluster
             && self.ground.leader_at().is_some_and(|at| self.addresses.get(&slot) == Some(at))
+    }
+
+    /// Whether a listed member is there.
+    fn is_member(&self, address: &Address) -> bool {
+        self.ground.cluster.members.values().any(|m| m.address.as_ref() == Ok(address))
     }
 
     /// A used slot keeps its address; pgpool takes up the others.

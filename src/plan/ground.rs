@@ -4,8 +4,10 @@
 
 use crate::model::agreed::Agreed;
 use crate::model::cluster::{ClusterView, Member, Role};
+use crate::model::elapsed::Elapsed;
 use crate::model::ids::{Address, SlotIndex};
 use crate::model::inputs::Inputs;
+use crate::model::past::Past;
 use crate::model::plan::Hold;
 use crate::model::policy::Policy;
 use crate::model::pool::{PoolView, Watchdog};
@@ -26,6 +28,7 @@ pub struct Ground<'a> {
     /// The block was edited in a way that the table does not show.
     pub file_edited: bool,
     pub reach: &'a Reachability,
+    pub elapsed: &'a Elapsed,
     pub lost: Option<&'a Loss>,
     pub policy: &'a Policy,
     /// Who may change what a watchdog cluster shares.
@@ -33,6 +36,7 @@ pub struct Ground<'a> {
     pub undone: &'a Undone,
     /// What the agents agreed on; `None` without a watchdog.
     pub agreed: Option<&'a Agreed>,
+    pub past: &'a Past,
     /// `Err`: nobody leads, or nobody knows where.
     pub leader: Result<Leader<'a>, Hold>,
 }
@@ -48,6 +52,9 @@ impl<'a> Ground<'a> {
     /// `Err` names why nothing may be done, and what would end that.
     pub fn of(inputs: &'a Inputs) -> Result<Self, Hold> {
         let cluster = inputs.cluster.as_ref().map_err(|why| hold(why.clone()))?;
+        if let Some(why) = inputs.past.contradiction(cluster) {
+            return Err(hold(why));
+        }
         if cluster.members.is_empty() {
             return Err(hold(
                 "Patroni lists no member at all: nothing is changed until one appears in etcd",
@@ -64,11 +71,13 @@ impl<'a> Ground<'a> {
             file: inputs.file.as_ref().map_err(String::as_str),
             file_edited: inputs.file_edited,
             reach: &inputs.reach,
+            elapsed: &inputs.elapsed,
             lost: inputs.lost.as_ref(),
             policy: &inputs.policy,
             turn: Turn::at_first(pool.watchdog.as_ref()),
             undone: &inputs.undone,
             agreed: pool.watchdog.as_ref().map(|_| &cluster.agreed),
+            past: &inputs.past,
             leader,
         };
         if agree::conflict(&ground).is_some() {

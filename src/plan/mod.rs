@@ -11,16 +11,24 @@ pub mod check;
 pub mod describe;
 pub mod detach;
 pub mod ground;
+pub mod held;
+pub mod lag;
+pub mod leaving;
 pub mod questions;
+pub mod reader;
 pub mod sequence;
 pub mod stand_in;
 pub mod turn;
+pub mod vanished;
 pub mod weights;
+pub mod why;
 pub mod wish;
 
+use crate::model::cluster::Member;
 use crate::model::ids::SlotIndex;
 use crate::model::inputs::Inputs;
 use crate::model::plan::{Hold, Plan, SlotRow, SlotState, SlotStatus};
+use crate::model::policy::Policy;
 use crate::model::pool::{NodeStatus, PoolView};
 use crate::model::slots::SlotEntry;
 
@@ -40,6 +48,7 @@ pub fn plan(inputs: &Inputs) -> Plan {
     let sequence = Sequence::towards(&ground, &assignment, &wishes);
 
     let rows = rows(&ground, &assignment, &sequence);
+    let waiting = wishes.holds(&assignment.table, &sequence.attached);
     let (steps, mut holds) = sequence.into_parts();
     holds.extend(not_yet);
     if let Err(leaderless) = &ground.leader {
@@ -48,6 +57,9 @@ pub fn plan(inputs: &Inputs) -> Plan {
             return standing_still(inputs, holds);
         }
     }
+    holds.extend(vanished::holds(&ground, &assignment));
+    holds.extend(held::holds(&ground, &assignment));
+    holds.extend(waiting);
     holds.splice(0..0, assignment.holds);
     holds.extend(ground.file_hold());
     holds.extend(ground.damage_holds());
@@ -80,6 +92,7 @@ fn rows(ground: &Ground, assignment: &Assignment, sequence: &Sequence) -> Vec<Sl
         host: entry.host.clone(),
         port: entry.port,
         local: assignment.member(*slot).is_some_and(|m| ground.policy.local_weight(m).is_some()),
+        located: located(ground.policy, assignment.member(*slot)),
         from: state_now(
             ground.pool,
             *slot,
@@ -104,6 +117,7 @@ fn rows_as_they_are(inputs: &Inputs) -> Vec<SlotRow> {
             host: entry.host.clone(),
             port: entry.port,
             local: member.is_some_and(|m| inputs.policy.local_weight(m).is_some()),
+            located: located(&inputs.policy, member),
             from: now,
             to: now.unwrap_or(SlotState {
                 status: SlotStatus::Unused,
@@ -113,6 +127,10 @@ fn rows_as_they_are(inputs: &Inputs) -> Vec<SlotRow> {
         }
     };
     file.entries.iter().map(row).collect()
+}
+
+fn located(policy: &Policy, member: Option<&Member>) -> Option<String> {
+    member.and_then(|m| policy.location_order(m)).map(str::to_owned)
 }
 
 /// What pgpool says of a slot; `None` when it does not know it yet.

@@ -1,5 +1,5 @@
 //! What has to be asked of the servers before a plan can be final. Asking takes time, so it is
-//! asked only when an attach or a stand-in hangs on it.
+//! asked only when an attach, a stand-in or the time of one that is being stopped hangs on it.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,7 @@ use super::ground::Ground;
 use super::sequence::Sequence;
 use super::turn::Turn;
 use super::wish::{Want, Wishes};
-use super::{assign, stand_in, wish};
+use super::{assign, leaving, stand_in, vanished, wish};
 
 /// Every server that pgpool would log in to, if something should be attached: the attached ones,
 /// the ones to attach, and the leader. When pgpool's primary may be lost: it, and who could stand
@@ -48,14 +48,21 @@ fn to_attach(ground: &Ground, assignment: &Assignment, wishes: &Wishes) -> BTree
     let entries = &assignment.table.entries;
     let attach = entries.keys().any(|s| wanted(s) && !attached(s));
     // Without a primary pgpool searches at a detach as well.
-    let unwanted = |s: &SlotIndex| attached(s) && matches!(wishes.want(*s), Want::Detached(_));
+    let unwanted = |s: &SlotIndex| {
+        attached(s) && matches!(wishes.want(*s), Want::Detached(_) | Want::WhileAttached)
+    };
     let detach = standby && entries.keys().any(wanted) && entries.keys().any(unwanted);
+    let address = |s: SlotIndex| assignment.address(s).cloned();
+    // A vanished member stays attached while it answers, so each look has to ask it.
+    let vanished = vanished::attached(ground, assignment).filter(|(slot, _)| attached(slot));
+    let mut ask: BTreeSet<Address> = vanished.map(|(_, address)| address.clone()).collect();
+    let leaving = wishes.leaving(ground).filter(|(_, w)| leaving::must_be_asked(w));
+    ask.extend(leaving.filter_map(|(s, _)| address(s)));
     if !attach && !detach {
-        return BTreeSet::new();
+        return ask;
     }
     let concerned = entries.iter().filter(|(s, _)| wanted(s) || attached(s));
-    let address = |s| assignment.address(s).cloned();
-    let mut ask: BTreeSet<Address> = concerned.filter_map(|(s, _)| address(*s)).collect();
+    ask.extend(concerned.filter_map(|(s, _)| address(*s)));
     ask.extend(ground.leader_at().cloned());
     ask
 }
@@ -64,6 +71,16 @@ fn to_attach(ground: &Ground, assignment: &Assignment, wishes: &Wishes) -> BTree
 pub fn promote_is_ours(inputs: &Inputs) -> bool {
     let ours = |ground: &Ground| ground.turn == Turn::Own;
     Ground::of(inputs).as_ref().is_ok_and(ours) && promote_is_due(inputs)
+}
+
+/// The attached slots that should go, on purpose and not at once if that would end sessions.
+/// While nobody leads nothing is detached, so nobody's time to leave begins.
+pub fn slots_that_leave(inputs: &Inputs) -> BTreeSet<SlotIndex> {
+    let ground = Ground::of(inputs).ok().filter(|ground| ground.leader.is_ok());
+    let Some(ground) = ground else { return BTreeSet::new() };
+    let assignment = assign::members_to_slots(&ground);
+    let wishes = wish::of_each_slot(&ground, &assignment);
+    wishes.leaving(&ground).map(|(slot, _)| slot).collect()
 }
 
 /// The leader's slot can be promoted at once: every millisecond counts, and nobody need be asked.

@@ -57,7 +57,8 @@ impl<'a> Sequence<'a> {
             _ => weights::when_attached(&assignment.table, wishes, assignment.leader, &end),
         };
 
-        let bridge = sequence.bridge(&goal, &attach);
+        let before = weights::raised_after(&sequence.table, &goal, &detach);
+        let bridge = sequence.bridge(&before, &attach);
         sequence.write(&bridge);
         for slot in &attach.blockers {
             sequence.detach(*slot, attach::why_in_the_way(&sequence, *slot));
@@ -163,7 +164,7 @@ impl<'a> Sequence<'a> {
             true => [Some(BTreeSet::from([*first])), last_to_go],
             false => [Some(stay), None],
         };
-        let mut table = weights::raised(&self.with_new_slots(), goal);
+        let mut table = weights::raised(&self.with_new_slots(), goal, &attach.slots);
         for moment in moments.into_iter().flatten() {
             let leader = self.assignment.leader.filter(|l| moment.contains(l));
             let reader = leader.or_else(|| moment.first().copied());

@@ -125,7 +125,17 @@ pub fn weights_meanwhile(sequence: &Sequence) -> SlotTable {
     let Assignment { table, leader, .. } = sequence.assignment;
     let wanted = table.entries.keys().copied().filter(|s| sequence.wishes.is_attached(*s));
     let goal = weights::when_attached(table, sequence.wishes, *leader, &wanted.collect());
-    let meanwhile = weights::raised(&sequence.with_new_slots(), &goal);
+    let now = sequence.with_new_slots();
+    let is_wanted = |s: &SlotIndex| sequence.wishes.is_attached(*s);
+    let leaving: Vec<_> = sequence.attached.iter().copied().filter(|s| !is_wanted(s)).collect();
+    let incoming: Vec<_> = table
+        .entries
+        .keys()
+        .copied()
+        .filter(|s| is_wanted(s) && !sequence.attached.contains(s))
+        .collect();
+    let goal = weights::raised_after(&now, &goal, &leaving);
+    let meanwhile = weights::raised(&now, &goal, &incoming);
     // A promote, or an attach of the leader, may leave nobody but it for a while.
     let unread = |s: &SlotIndex| meanwhile.entries.get(s).is_some_and(|e| e.weight <= 0.0);
     match leader.filter(unread).filter(|_| !sequence.leader_leads_pgpool()) {

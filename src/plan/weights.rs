@@ -1,6 +1,7 @@
 //! Read weights: readers get theirs, a remote leader gets reads only when nobody local serves, and
 //! the attached slots never all have weight 0 (pgpool would compute NaN shares).
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use crate::model::ids::SlotIndex;
@@ -21,9 +22,10 @@ pub fn when_attached(
     for (slot, entry) in &mut then.entries {
         entry.weight = match wishes.want(*slot) {
             Want::AsIs => entry.weight,
+            Want::WhileAttached if attached.contains(slot) => entry.weight,
             Want::Reader(weight) | Want::Leader(Some(weight)) => weight,
-            Want::Detached(weight) if !attached.contains(slot) => weight,
-            Want::Leader(None) | Want::Detached(_) => 0.0,
+            Want::Detached(weight) | Want::Leaving(_, weight) if !attached.contains(slot) => weight,
+            Want::Leader(None) | Want::Detached(_) | Want::Leaving(..) | Want::WhileAttached => 0.0,
         };
     }
     if serves_reads(&then, attached) || attached.is_empty() {
@@ -45,14 +47,34 @@ pub fn when_attached(
 }
 
 /// `from` with every weight that `to` raises. Raising comes before an attach, lowering after it, so
-/// that at no moment in between all attached slots have weight 0.
-pub fn raised(from: &SlotTable, to: &SlotTable) -> SlotTable {
+/// that at no moment in between all attached slots have weight 0. Who comes in has its weight from
+/// its first moment on.
+pub fn raised(from: &SlotTable, to: &SlotTable, incoming: &[SlotIndex]) -> SlotTable {
     let mut raised = from.clone();
     for (slot, entry) in &mut raised.entries {
         let then = to.entries.get(slot).map_or(0.0, |e| e.weight);
-        entry.weight = entry.weight.max(then);
+        entry.weight = match incoming.contains(slot) {
+            true => then,
+            false => entry.weight.max(then),
+        };
     }
     raised
+}
+
+/// `to` without what it raises for those who leave: such a weight waits until they are gone, or
+/// else they would get new sessions just before they end.
+pub fn raised_after<'a>(
+    from: &SlotTable,
+    to: &'a SlotTable,
+    leaving: &[SlotIndex],
+) -> Cow<'a, SlotTable> {
+    let now = |slot| from.entries.get(slot).map_or(0.0, |e| e.weight);
+    let raised = |slot| to.entries.get(slot).is_some_and(|e| e.weight > now(slot));
+    let mut before = Cow::Borrowed(to);
+    for slot in leaving.iter().filter(|s| raised(s)) {
+        before = Cow::Owned(with_weight(before.into_owned(), *slot, now(slot)));
+    }
+    before
 }
 
 /// Whether at least one of these slots has a weight above 0.

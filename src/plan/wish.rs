@@ -1,19 +1,23 @@
 //! The wish: what each slot should be, by Patroni's word and the operator's policy alone. Whether
 //! it can be had right now is [`super::sequence`]'s question.
 
-use std::collections::BTreeMap;
-use std::fmt;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use crate::model::cluster::{Member, State};
 use crate::model::ids::{MemberName, SlotIndex};
+use crate::model::plan::Hold;
+use crate::model::slots::SlotTable;
 
 use super::assign::Assignment;
 use super::ground::Ground;
+use super::why::{Located, Why};
+use super::{leaving, reader, vanished};
 
 /// What a slot should be, and why.
 pub struct Wish<'a> {
     pub want: Want,
-    why: Why<'a>,
+    pub(super) why: Why<'a>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -24,51 +28,13 @@ pub enum Want {
     Reader(f64),
     /// Detached, with this weight in the file: a local replica that comes back keeps its own.
     Detached(f64),
+    /// Attached with the weight that it has, if it is; not to be attached again.
+    WhileAttached,
+    /// Attached and without reads until its readers have ended, or for so long; then detached, with
+    /// this weight.
+    Leaving(Duration, f64),
     /// Not known well enough to change anything.
     AsIs,
-}
-
-/// The reason for a wish. Most slots need nothing done, so a sentence is only made on demand.
-#[derive(Clone, Copy)]
-enum Why<'a> {
-    Leads(&'a MemberName),
-    LocalReplica(&'a MemberName),
-    Remote(&'a MemberName),
-    NoLoadBalance(&'a MemberName),
-    NotServing(&'a MemberName, &'a str),
-    NoRoleThatServes(&'a MemberName),
-    LastReader,
-    UnusableKey(&'a MemberName),
-    MayBeUnusable,
-    Elsewhere(&'a MemberName),
-    Nobody,
-}
-
-impl fmt::Display for Why<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Why::Leads(name) => write!(f, "{name} holds the leader key"),
-            Why::LocalReplica(name) => write!(f, "{name} is a local replica that serves"),
-            Why::Remote(name) => {
-                write!(
-                    f,
-                    "{name} is remote: attached, it would cost every session a far connection"
-                )
-            }
-            Why::NoLoadBalance(name) => write!(f, "{name} has the tag noloadbalance"),
-            Why::NotServing(name, state) => write!(f, "{name} is {state}"),
-            Why::NoRoleThatServes(name) => write!(f, "{name} has no role that serves"),
-            Why::LastReader => {
-                f.write_str("no local replica serves: reads go to the standby leader")
-            }
-            Why::UnusableKey(name) => write!(f, "{name}'s key in etcd is unusable"),
-            Why::MayBeUnusable => {
-                f.write_str("it may belong to a member whose key in etcd is unusable")
-            }
-            Why::Elsewhere(name) => write!(f, "{name} is no longer at this address in Patroni"),
-            Why::Nobody => f.write_str("no member of the cluster has this address"),
-        }
-    }
 }
 
 pub struct Wishes<'a> {
@@ -76,6 +42,12 @@ pub struct Wishes<'a> {
 }
 
 impl Wishes<'_> {
+    /// The slots that leave on purpose, each with its wish.
+    pub fn leaving(&self, ground: &Ground) -> impl Iterator<Item = (SlotIndex, &Wish<'_>)> {
+        let on_purpose = |(s, w): &(&SlotIndex, &Wish)| leaving::is_on_purpose(ground, **s, w);
+        self.by_slot.iter().filter(on_purpose).map(|(s, w)| (*s, w))
+    }
+
     pub fn want(&self, slot: SlotIndex) -> Want {
         self.by_slot.get(&slot).map_or(Want::AsIs, |w| w.want)
     }
@@ -84,6 +56,19 @@ impl Wishes<'_> {
         self.by_slot.get(&slot).map(|w| w.why.to_string()).unwrap_or_default()
     }
 
+    /// What has to wait, and for what, once these slots are attached.
+    pub fn holds(&self, table: &SlotTable, attached: &BTreeSet<SlotIndex>) -> Vec<Hold> {
+        let owner = |slot: &SlotIndex| table.entries.get(slot).and_then(|e| e.member.clone());
+        let hold = |(slot, wish): (&SlotIndex, &Wish)| {
+            let reason = wish.why.hold(wish.want)?;
+            Some(Hold { member: owner(slot), slot: Some(*slot), reason })
+        };
+        let gone =
+            |s: &SlotIndex, w: &Wish| matches!(w.want, Want::Leaving(..)) && !attached.contains(s);
+        self.by_slot.iter().filter(|(s, w)| !gone(s, w)).filter_map(hold).collect()
+    }
+
+    /// Whether it shall be attached for good.
     pub fn is_attached(&self, slot: SlotIndex) -> bool {
         matches!(self.want(slot), Want::Leader(_) | Want::Reader(_))
     }
@@ -93,38 +78,59 @@ pub fn of_each_slot<'a>(ground: &Ground<'a>, assignment: &'a Assignment<'a>) -> 
     let entries = assignment.table.entries.iter();
     let mut by_slot: BTreeMap<SlotIndex, Wish> = entries
         .map(|(slot, entry)| match assignment.member(*slot) {
-            Some(member) => (*slot, of_member(ground, member)),
-            None => (*slot, of_nobody(ground, entry.member.as_ref())),
+            Some(member) => (*slot, of_member(ground, *slot, member)),
+            None => (*slot, of_nobody(ground, assignment, *slot, entry.member.as_ref())),
         })
         .collect();
     if ground.cluster.standby_cluster {
         standby_leader_as_last_reader(assignment, &mut by_slot);
     }
+    leaving::give_readers_time(ground, assignment, &mut by_slot);
     Wishes { by_slot }
 }
 
-fn of_member<'a>(ground: &Ground<'a>, member: &'a Member) -> Wish<'a> {
+fn of_member<'a>(ground: &Ground<'a>, slot: SlotIndex, member: &'a Member) -> Wish<'a> {
     let local = ground.policy.local_weight(member);
     let leads = ground.leads(member);
     let name = &member.name;
     let own_weight = local.filter(|_| !member.noloadbalance);
+    let held = member.orders.held.as_ref();
     if leads && !ground.cluster.standby_cluster {
-        let weight = local.map(|_| own_weight.unwrap_or(0.0));
+        let weight = local.map(|_| own_weight.filter(|_| held.is_none()).unwrap_or(0.0));
         return Wish { want: Want::Leader(weight), why: Why::Leads(name) };
     }
     if let Some(why) = why_not_serving(member) {
         return Wish { want: Want::Detached(own_weight.unwrap_or(0.0)), why };
     }
+    if let Some(held) = held {
+        return Wish {
+            want: Want::Detached(own_weight.unwrap_or(0.0)),
+            why: Why::Held(name, held),
+        };
+    }
+    if ground.elapsed.restart_due.contains(name) {
+        let want = Want::Detached(own_weight.unwrap_or(0.0));
+        return Wish { want, why: Why::RestartDue(name) };
+    }
     match local {
-        None => detached(Why::Remote(name)),
+        None => detached(Why::Remote(name, Located::of(ground.policy, member))),
         Some(_) if member.noloadbalance => detached(Why::NoLoadBalance(name)),
-        Some(weight) => Wish { want: Want::Reader(weight), why: Why::LocalReplica(name) },
+        Some(weight) => reader::wish(ground, slot, member, weight),
     }
 }
 
 /// A slot at an address that no listed member has. A member whose key is unreadable may still be
 /// there: not knowing is no reason to detach.
-fn of_nobody<'a>(ground: &Ground<'a>, owner: Option<&'a MemberName>) -> Wish<'a> {
+fn of_nobody<'a>(
+    ground: &Ground<'a>,
+    assignment: &Assignment,
+    slot: SlotIndex,
+    owner: Option<&'a MemberName>,
+) -> Wish<'a> {
+    if let Some(name) = assignment.address(slot).and_then(|at| vanished::that_may_serve(ground, at))
+    {
+        return Wish { want: Want::WhileAttached, why: Why::Vanished(name) };
+    }
     let members = &ground.cluster.members;
     let unreadable = |name| members.get(name).is_some_and(|m| m.address.is_err());
     match owner {

@@ -93,6 +93,11 @@ fn one_change_to_a_good_file_is_one_problem() {
         ),
         ("password: hunter2", "passfile: nowhere", "pgpool.pcp.passfile"),
         (", password: hunter2", "", "pgpool.pcp.password"),
+        ("pgpool:", "attach_after: soon\npgpool:", "attach_after"),
+        ("pgpool:", "drain_timeout: 2 days\npgpool:", "drain_timeout"),
+        ("pgpool:", "respect_manual_detach: 25h\npgpool:", "respect_manual_detach"),
+        ("pgpool:", "max_lag: 16 megabytes\npgpool:", "max_lag"),
+        ("pgpool:", "max_lag: -1\npgpool:", "max_lag"),
         ("pgpool:", "probe: {username: x, sslmode: on}\npgpool:", "probe.sslmode"),
         ("pgpool:", "probe: {username: x, sslrootcert: x}\npgpool:", "probe.sslrootcert"),
         (

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use geo_agent::config::settings::{Config, Restart, SslMode};
 use geo_agent::config::{self, Loaded, Problem, keys};
+use geo_agent::model::patience::Patience;
 use geo_agent::model::policy::RestartMode;
 use geo_agent::yaml::{self, Node};
 
@@ -99,6 +100,7 @@ fn defaults_fill_what_is_not_given() {
     assert_eq!((policy.slots, policy.sql_probe), (16, false));
     assert_eq!(policy.location_tag, "location");
     assert_eq!(policy.restart, RestartMode::Never);
+    assert_eq!(policy.patience, Patience::default());
 }
 
 #[test]
@@ -200,6 +202,21 @@ probe: {username: x, dbname: d, interval: 2m, timeout: 0.5, failure_threshold: 1
     assert_eq!(probe.timeout, Duration::from_millis(500));
     assert_eq!(probe.sslmode, SslMode::VerifyCa(dir.0.join("pem")));
     assert_eq!(probe.login.password.reveal(), "");
+}
+
+#[test]
+fn patience_is_read_with_its_units() {
+    let given = "attach_after: 500ms\nmax_lag: 16MB\ndrain_timeout: 2m\nrespect_manual_detach: 0";
+    let patience = parsed(&format!("{SMALL}{given}")).config.policy.patience;
+    let expected = Patience {
+        attach_after: Duration::from_millis(500),
+        max_lag: Some(16 << 20),
+        drain_timeout: Duration::from_secs(120),
+        respect_manual_detach: Duration::ZERO,
+    };
+    assert_eq!(patience, expected);
+    let bytes = parsed(&format!("{SMALL}max_lag: 1000")).config.policy.patience.max_lag;
+    assert_eq!(bytes, Some(1000));
 }
 
 #[test]

@@ -49,7 +49,15 @@ pub fn put(key: &str, value: &str) {
 }
 
 pub fn delete_members(prefix: &str) {
-    let key = format!("{SCOPE}members/{prefix}");
+    delete(&format!("members/{prefix}"));
+}
+
+pub fn delete_orders() {
+    delete("geo-agent/");
+}
+
+fn delete(prefix: &str) {
+    let key = format!("{SCOPE}{prefix}");
     let all = Some(DeleteOptions::new().with_prefix());
     etcd(|mut client| async move { client.delete(key, all).await }).expect("a delete");
 }

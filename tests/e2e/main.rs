@@ -17,6 +17,7 @@ mod failover;
 mod fake_vs_real;
 mod loss;
 mod members;
+mod orders;
 mod sessions;
 mod switchover;
 mod unknown;

@@ -1,6 +1,7 @@
 //! Members come, go, move and change their tags.
 
-use super::cluster::{MEMBERS, is_healthy, keys, tag};
+use super::clients::Sessions;
+use super::cluster::{MEMBERS, ip_of, is_healthy, keys, tag};
 use super::docker::{Container, eventually, is, script};
 use super::pgpool::{Shape, steps};
 use super::scene::{EU, HOME, Scene, US, remove_the_extra_member};
@@ -83,5 +84,49 @@ fn the_leader_itself_changes_its_location() {
     scene.in_sync();
     tag(HOME, "location", Some("eu"));
     scene.follows(HOME);
+    scene.finish();
+}
+
+/// Twelve clients are connected; those that read from eu-2 have 30 s to end.
+#[test]
+#[ignore = "needs the stack"]
+fn readers_get_time_before_their_replica_leaves() {
+    let scene = Scene::set();
+    let sessions = Sessions::open(scene.eu.ip(), 12);
+    tag("eu-2", "noloadbalance", Some("true"));
+    eventually("it drains", 20, || {
+        let (code, plan) = scene.eu.plan();
+        let holds = plan["holds"].to_string();
+        is(code == 0 && holds.contains("when its sessions have ended"), &plan)
+    });
+    scene.eu.takes(HOME, &["eu-1"]);
+    drop(sessions.close());
+    tag("eu-2", "noloadbalance", None);
+    scene.follows(HOME);
+    scene.finish();
+}
+
+#[test]
+#[ignore = "needs the stack"]
+fn a_detach_by_hand_is_respected_and_so_is_an_attach() {
+    let scene = Scene::set();
+    let address = ip_of("eu-2").expect("eu-2 is there").to_string();
+    let nodes = scene.eu.nodes().expect("pgpool answers");
+    let slot = nodes.iter().position(|n| n.host == address).expect("a slot of eu-2").to_string();
+    let by_hand = |command: &str| {
+        let pcp = [command, "-w", "-h", "127.0.0.1", "-p", "9898", "-U", "pcp", "-n", &slot];
+        let done = scene.eu.container.exec(&pcp);
+        assert_eq!(done.status, 0, "{}", done.all());
+    };
+    by_hand("pcp_detach_node");
+    eventually("it is said", 20, || {
+        let (code, status) = scene.eu.status();
+        is(code == 2 && status["holds"].to_string().contains("by hand"), &status)
+    });
+    std::thread::sleep(std::time::Duration::from_secs(12)); // two looks for drift
+    scene.eu.takes(HOME, &["eu-1"]);
+    by_hand("pcp_attach_node");
+    scene.eu.takes(HOME, &EU);
+    scene.in_sync();
     scene.finish();
 }

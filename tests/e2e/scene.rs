@@ -100,6 +100,7 @@ fn clean_up() {
     }
     eventually("etcd", 30, || keys().map(|_| ()));
     cluster::delete_members("evil");
+    cluster::delete_orders();
     for member in MEMBERS {
         let location = member.split('-').next().unwrap_or_default();
         let tags = "sed -n '/^tags:/,/^restapi:/p' /etc/patroni/patroni.yml";

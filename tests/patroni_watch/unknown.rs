@@ -105,7 +105,7 @@ async fn an_older_or_a_foreign_etcd_is_not_believed() {
         }
         woken(&mut seen, TIMEOUT * 2).await;
         let why = why(&seen);
-        assert!(why.contains(text) && why.contains("Restart geo-agent"), "{why}");
+        assert!(why.contains(text) && why.contains("restart geo-agent"), "{why}");
         assert_eq!(seen.borrow().last().unwrap().members.len(), 2, "{why}");
     }
 }

@@ -1,10 +1,15 @@
 //! Worlds by chance, the odd ones on purpose: what an operator, an old backup of pgpool.conf or a
 //! bad day may leave behind. Small on every side, so that a counterexample can be read.
 
+use std::time::Duration;
+
 use proptest::prelude::*;
 
 use geo_agent::model::cluster::{Role, State};
+use geo_agent::model::elapsed::{Elapsed, Trial};
 use geo_agent::model::ids::{Address, MemberName};
+use geo_agent::model::orders::Held;
+use geo_agent::model::past::{Known, Missed};
 use geo_agent::model::pool::{NodeStatus, PoolVersion, Sessions, Watchdog};
 use geo_agent::model::reach::Answer;
 use geo_agent::model::slots::{SlotEntry, SlotTable};
@@ -45,12 +50,36 @@ struct Around {
     sync: bool,
     orderly: bool,
     crisis: bool,
+    elapsed: u16,
 }
 
 pub fn any_world() -> impl Strategy<Value = World> {
     let members = prop::collection::vec(any_member(), NAMES.len());
     let slots = prop::collection::vec(any_slot(), 0..7);
-    (members, slots, any_surroundings()).prop_map(|(m, s, a)| build(&m, &s, &a))
+    let built = (members, slots, any_surroundings()).prop_map(|(m, s, a)| build(&m, &s, &a));
+    let orders = prop::collection::vec(0u8..24, NAMES.len());
+    (built, orders, 0u8..6).prop_map(|(world, orders, memory)| with_orders(world, &orders, memory))
+}
+
+/// What operators ordered; and whether the members that are not listed vanished all at once.
+fn with_orders(mut it: World, orders: &[u8], memory: u8) -> World {
+    for (name, order) in NAMES.iter().map(|n| MemberName::new(*n)).zip(orders) {
+        let Some(member) = it.view().members.get_mut(&name) else {
+            let missed = Some(Missed { since: Duration::ZERO, with_most: true });
+            let known = Known { address: Some(home(name.as_raw())), missed };
+            if memory == 0 {
+                it.past.members.insert(name, known);
+            }
+            continue;
+        };
+        match order {
+            0 => member.orders.held = Some(Held::default()),
+            1 => member.orders.location = Some("eu".to_owned()),
+            2 => member.orders.location = Some("us".to_owned()),
+            _ => {}
+        }
+    }
+    it
 }
 
 fn any_member() -> impl Strategy<Value = AnyMember> {
@@ -79,7 +108,17 @@ fn any_slot() -> impl Strategy<Value = AnySlot> {
 
 fn any_surroundings() -> impl Strategy<Value = Around> {
     let odd = |percent: u32| prop::bool::weighted(f64::from(percent) / 100.0);
-    (0u8..18, odd(10), 0u8..8, 0u8..4, 0u8..10, odd(6), 0u8..8, 0u8..8, (odd(30), odd(50), odd(15)))
+    (
+        0u8..18,
+        odd(10),
+        0u8..8,
+        0u8..4,
+        0u8..10,
+        odd(6),
+        0u8..8,
+        0u8..8,
+        (odd(30), odd(50), odd(15), 0u16..1024),
+    )
         .prop_map(
             |(
                 leader,
@@ -90,7 +129,7 @@ fn any_surroundings() -> impl Strategy<Value = Around> {
                 file_lost,
                 slots,
                 asking,
-                (sync, orderly, crisis),
+                (sync, orderly, crisis, elapsed),
             )| {
                 Around {
                     leader,
@@ -104,6 +143,7 @@ fn any_surroundings() -> impl Strategy<Value = Around> {
                     sync,
                     orderly,
                     crisis,
+                    elapsed,
                 }
             },
         )
@@ -146,7 +186,35 @@ fn build(members: &[AnyMember], slots: &[AnySlot], around: &Around) -> World {
     if around.file_lost {
         it.file = Err("pgpool.conf has no slot table: run geo-agent init".to_owned());
     }
+    it.elapsed = any_past(around.elapsed);
+    if around.elapsed >= 512 {
+        it.policy.patience.max_lag = Some(500);
+    }
     if around.crisis { in_crisis(it) } else { it }
+}
+
+/// Half of the worlds have none; the bits of the others say whom it is about.
+fn any_past(bits: u16) -> Elapsed {
+    if bits.is_multiple_of(2) {
+        return Elapsed::default();
+    }
+    let is_set = |n: usize| bits >> (n + 1) & 1 == 1;
+    let slots = || (0..4).filter(|n| is_set(*n)).map(slot).collect();
+    let trial = |n: usize| Trial { lasts: Duration::from_secs(2), falls: n as u32 };
+    let names = || NAMES.iter().enumerate().filter(|(n, _)| is_set(n + 4));
+    match bits / 2 % 4 {
+        0 => Elapsed { draining: slots(), ..Elapsed::default() },
+        1 => Elapsed { by_hand: slots(), ..Elapsed::default() },
+        2 => Elapsed {
+            unproven: names().map(|(n, name)| (MemberName::new(*name), trial(n))).collect(),
+            ..Elapsed::default()
+        },
+        _ => Elapsed {
+            restart_due: names().map(|(_, name)| MemberName::new(*name)).collect(),
+            draining: slots(),
+            ..Elapsed::default()
+        },
+    }
 }
 
 /// pgpool's primary hangs, and the new leader is detached.
@@ -210,6 +278,7 @@ fn add_member(mut it: World, name: &str, any: &AnyMember) -> World {
 
 fn lead(mut it: World, around: &Around) -> World {
     let view = it.view();
+    view.leader_lsn = Some(2000);
     view.standby_cluster = around.standby_cluster;
     if around.sync {
         view.sync_standbys = vec!["eu-2".to_owned()];

@@ -20,6 +20,8 @@ pub struct FakePool {
     pub version: PoolVersion,
     /// By slot number, gaps included.
     pub slots: Vec<FakeSlot>,
+    /// When it was started: no status is older.
+    pub started: u64,
     /// `primary_node_id`.
     pub primary: Option<usize>,
     /// The pgpool.conf that the next reload reads; `None`: one with a syntax error.
@@ -84,6 +86,7 @@ impl FakePool {
         let mut pool = FakePool {
             version: PoolVersion::V46,
             slots: backends.iter().map(slot).collect(),
+            started: 1_795_224_985,
             primary: (!backends.is_empty()).then_some(0),
             conf: Some(SlotTable::default()),
             writable: BTreeSet::new(),

@@ -98,6 +98,7 @@ impl FakePool {
                 false => NodeRole::Standby,
             },
             share: self.share(number),
+            changed: Some(self.started),
         }
     }
 

@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep};
 use geo_agent::model::agreed::Word;
 use geo_agent::model::cluster::ClusterView;
 use geo_agent::model::ids::Address;
+use geo_agent::model::past::Past;
 use geo_agent::model::policy::Policy;
 use geo_agent::model::pool::PoolView;
 use geo_agent::model::reach::{Answer, Loss, Reachability};
@@ -177,6 +178,8 @@ impl Lab {
             policy: self.policy.clone(),
             cluster: self.word.subscribe(),
             words: self.told.clone(),
+            past: Arc::new(Past::default()),
+            observes: false,
             watch: Watch { server: (*self.watched).clone(), lost: self.lost.subscribe() },
         }
     }
@@ -190,7 +193,7 @@ impl Lab {
 }
 
 fn copy(round: &Round) -> Round {
-    Round { plan: round.plan.clone(), failure: round.failure.clone() }
+    Round { plan: round.plan.clone(), failure: round.failure.clone(), past: round.past.clone() }
 }
 
 pub fn known(world: &World) -> Seen {
@@ -219,6 +222,8 @@ impl State {
         let known: Vec<_> = known.iter().map(|(h, p, w)| (h.as_str(), *p, *w)).collect();
         let mut pool = FakePool::new(&known).version(self.pool.version);
         pool.delay = self.pool.delay;
+        pool.started = self.pool.started + 1;
+        pool.settings = self.pool.settings.clone();
         for slot in 0..pool.slots.len() {
             pool.set_status(slot, if up(slot) { 1 } else { 3 });
         }

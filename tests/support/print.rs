@@ -49,7 +49,8 @@ fn ends(cost: Disruption, sessions: Option<u32>) -> String {
 
 fn line_of(row: &SlotRow) -> String {
     let member = row.member.as_ref().map_or("?".to_owned(), |m| m.to_string());
-    let place = if row.local { "local" } else { "remote" };
+    let order = row.located.as_ref().map(|l| format!(" ({l} by order)")).unwrap_or_default();
+    let place = format!("{}{order}", if row.local { "local" } else { "remote" });
     let from = row.from.map_or("not known".to_owned(), state);
     let to = state(row.to);
     let change = if row.from == Some(row.to) { from } else { format!("{from} -> {to}") };

@@ -6,8 +6,12 @@ use std::fmt;
 use std::sync::Arc;
 
 use geo_agent::model::cluster::{ClusterView, Member, Replication, Role, State};
+use geo_agent::model::elapsed::Elapsed;
 use geo_agent::model::ids::{Address, MemberName, SlotIndex};
 use geo_agent::model::inputs::{Inputs, Seen};
+use geo_agent::model::orders::Orders;
+use geo_agent::model::past::Past;
+use geo_agent::model::patience::Patience;
 use geo_agent::model::plan::{Act, Disruption, Plan, Step};
 use geo_agent::model::policy::{OnPrimaryLoss, Policy, RestartMode};
 use geo_agent::model::pool::{
@@ -41,9 +45,13 @@ pub struct World {
     /// What the agent has left to another in the looks before.
     pub undone: Undone,
     pub policy: Policy,
+    /// What the clock says.
+    pub elapsed: Elapsed,
     /// How each server would answer, whether or not it is asked.
     pub truth: BTreeMap<Address, Answer>,
     pub asking: Asking,
+    /// What the agent remembers.
+    pub past: Past,
     /// What whoever watches pgpool's primary says.
     pub lost: Option<Loss>,
 }
@@ -52,7 +60,11 @@ pub struct World {
 impl fmt::Debug for World {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let pool = &self.pool;
-        writeln!(f, "asking {:?}, {:?}, {:?}", self.asking, pool.version, self.policy)?;
+        writeln!(
+            f,
+            "asking {:?}, {:?}, {:?}, {:?}",
+            self.asking, pool.version, self.policy, self.elapsed
+        )?;
         if let Ok(c) = &self.cluster {
             writeln!(f, "leader {:?} standby_cluster {}", c.leader, c.standby_cluster)?;
             for m in c.members.values() {
@@ -83,6 +95,9 @@ pub struct Pgpool {
     pub version: PoolVersion,
     pub watchdog: Option<Watchdog>,
     pub sessions: Option<Sessions>,
+    pub settings: BTreeMap<String, String>,
+    /// When it was started: no status is older.
+    pub started: u64,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -112,6 +127,8 @@ pub fn world() -> World {
             version: PoolVersion::V46,
             watchdog: None,
             sessions: None,
+            settings: BTreeMap::new(),
+            started: 1_795_224_985,
         },
         file: Ok(SlotTable::default()),
         file_edited: false,
@@ -124,9 +141,12 @@ pub fn world() -> World {
             sql_probe: true,
             on_primary_loss: OnPrimaryLoss::StandIn,
             restart: RestartMode::Never,
+            patience: Patience::default(),
         },
+        elapsed: Elapsed::default(),
         truth: BTreeMap::new(),
         asking: Asking::AsNeeded,
+        past: Past::default(),
         lost: None,
     }
 }
@@ -159,6 +179,8 @@ pub fn member(name: &str, role: Role) -> Member {
         noloadbalance: false,
         tags: BTreeMap::from([("location".to_owned(), place)]),
         restart_scheduled: false,
+        orders: Orders::default(),
+        restart_at: None,
     }
 }
 
@@ -264,6 +286,8 @@ impl World {
             lost: self.lost.clone(),
             undone: self.undone.clone(),
             policy: Arc::new(self.policy.clone()),
+            past: Arc::new(self.past.clone()),
+            elapsed: self.elapsed.clone(),
         };
         let asked: BTreeSet<Address> = match self.asking {
             Asking::Never => BTreeSet::new(),
@@ -415,12 +439,23 @@ impl Pgpool {
             let share = n.weight / sum;
             let (host, port) = (n.host.clone(), n.port);
             let status = n.status;
-            (*slot, PoolNode { host, port, status, quarantined: false, role, share })
+            (
+                *slot,
+                PoolNode {
+                    host,
+                    port,
+                    status,
+                    quarantined: false,
+                    role,
+                    share,
+                    changed: Some(self.started),
+                },
+            )
         };
         PoolView {
             nodes: self.nodes.iter().map(node).collect(),
             version: self.version,
-            settings: BTreeMap::new(),
+            settings: self.settings.clone(),
             watchdog: self.watchdog.clone(),
             sessions: self.sessions.clone(),
             damage: Vec::new(),

@@ -75,17 +75,22 @@ fn decode(mut fields: Fields<'_>, generation: Generation) -> Result<NodeInfo, Ma
     }
     let share = fields.number::<f64>("a weight")? / WHOLE_SHARE;
     let role = role(&mut fields)?;
-    // What PostgreSQL says of the node, its lag and times: the agent has better witnesses.
+    // What PostgreSQL says of the node, its lag: the agent has better witnesses.
     let unread = match generation {
         Generation::Six => 0,
-        Generation::Eight => 2,
-        Generation::Ten => 4,
-        Generation::Twelve => 5,
-        Generation::Thirteen => 6,
+        Generation::Eight => 1,
+        Generation::Ten => 3,
+        Generation::Twelve => 4,
+        Generation::Thirteen => 5,
     };
     fields.skip(unread)?;
+    let changed = match generation {
+        Generation::Six => None,
+        _ => fields.text()?.parse().ok(),
+    };
     fields.end()?;
-    Ok(NodeInfo { node: PoolNode { host, port, status, quarantined, role, share }, generation })
+    let node = PoolNode { host, port, status, quarantined, role, share, changed };
+    Ok(NodeInfo { node, generation })
 }
 
 fn status(fields: &mut Fields<'_>) -> Result<NodeStatus, Malformed> {
