@@ -129,8 +129,8 @@ fn start_agent(endpoint: &str, fake: &FakePgpool, writable: Rc<RefCell<Address>>
     let file = InMemoryFile(RefCell::default());
     let observer = Observer::new(pool, file, OneWritable(writable), Whole);
     let (policy, watch, keeper) = (Arc::new(policy), Watch::nobodys(), NeverRestarts);
-    let past = Arc::default();
-    let reconciler = Reconciler { observer, keeper, policy, cluster, watch, past, observes: false };
+    let (words, past, observes) = (tokio::sync::watch::channel(None).0, Arc::default(), false);
+    let reconciler = Reconciler { observer, keeper, policy, cluster, watch, words, past, observes };
     tokio::task::spawn_local(reconciler.run(|_| ()));
 }
 

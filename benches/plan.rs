@@ -17,6 +17,7 @@ use geo_agent::model::pool::{NodeRole, NodeStatus, PoolNode, PoolVersion, PoolVi
 use geo_agent::model::reach::{Answer, Reachability};
 use geo_agent::model::restart::RestartPolicy;
 use geo_agent::model::slots::{SlotEntry, SlotTable};
+use geo_agent::model::turn::Undone;
 use geo_agent::plan::{check, plan, questions};
 
 const SLOTS: usize = 128;
@@ -97,6 +98,7 @@ fn inputs(leader: usize) -> Inputs {
         }),
         lost: None,
         reach: Reachability((0..SLOTS).map(|n| (address(n), answer(n))).collect()),
+        undone: Undone::default(),
         elapsed: Elapsed::default(),
         restarts: Default::default(),
         policy: Arc::new(Policy {

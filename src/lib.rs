@@ -9,7 +9,7 @@
 //! | [`seams`] | the traits through which the loop sees the outside | `model` |
 //! | [`plan`] | decides: views in, a [`model::plan::Plan`] out; pure | `model` |
 //! | [`pgpool_conf`] | the slot table as text in pgpool.conf; pure | `model` |
-//! | [`patroni`] | etcd keys to a [`model::cluster::ClusterView`], and following them | `model`, `config`, `backoff` |
+//! | [`patroni`] | etcd keys to a [`model::cluster::ClusterView`], following them, telling other agents | `model`, `config`, `backoff` |
 //! | [`pcp`] | pgpool's own protocol: bytes, messages, one short connection per batch | `model`, `config`, `seams` |
 //! | [`probe`] | asks a PostgreSQL: are you there, are you writable? | `model`, `config`, `seams` |
 //! | [`host`] | this machine: replacing a file, holding a lock, looking at pgpool's files | `model`, `pgpool_conf`, `seams` |
@@ -19,6 +19,7 @@
 //! | [`keeper`] | ends and starts pgpool: a command, PCP, or as its owner; what is noted of that | `model`, `config`, `seams`, `pcp`, `host`, `pgpool_conf` |
 //! | [`apply`] | carries a plan out, step by step, and verifies each by looking again | `seams`, `model`, `restart` |
 //! | [`retry`] | when to look again; pure | std |
+//! | [`turns`] | when this agent's turn comes in a watchdog cluster | `plan`, `model` |
 //! | [`holding`] | since when each hold holds; pure | `model` |
 //! | [`reconcile`] | the loop: wait, observe, plan, apply, look again | the above, and `patroni`'s word |
 //! | [`config`] | the YAML file to checked settings; every problem in one report | `yaml`, `model` |
@@ -46,4 +47,5 @@ pub mod reconcile;
 pub mod restart;
 pub mod retry;
 pub mod seams;
+pub mod turns;
 pub mod yaml;

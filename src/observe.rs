@@ -15,9 +15,10 @@ use crate::model::elapsed::Elapsed;
 use crate::model::inputs::{Inputs, Seen};
 use crate::model::past::Past;
 use crate::model::policy::Policy;
-use crate::model::pool::{PoolVersion, PoolView};
+use crate::model::pool::{PoolVersion, PoolView, Watchdog};
 use crate::model::reach::{Loss, Reachability};
 use crate::model::slots::SlotTable;
+use crate::model::turn::Undone;
 use crate::plan::questions;
 use crate::seams::{Ask, ConfFile, Health, Pool, Prober};
 
@@ -48,6 +49,8 @@ pub struct Observer<P, C, R, H> {
     pub health: H,
     history: Rc<RefCell<History>>,
     settings: RefCell<Option<Settings>>,
+    /// The last word of pgpool on its watchdog.
+    watchdog: RefCell<Watchdog>,
     /// The last full look, before anybody was asked.
     last: RefCell<Option<(Instant, Inputs)>>,
     /// Count client sessions too (for `plan`).
@@ -62,9 +65,17 @@ struct Settings {
 
 impl<P: Pool, C: ConfFile, R: Prober, H: Health> Observer<P, C, R, H> {
     pub fn new(pool: P, file: C, prober: R, health: H) -> Self {
-        let (settings, last) = (RefCell::new(None), RefCell::new(None));
-        let (history, count_sessions) = (Rc::default(), Cell::new(false));
-        Observer { pool, file, prober, health, history, settings, last, count_sessions }
+        Observer {
+            pool,
+            file,
+            prober,
+            health,
+            history: Rc::default(),
+            settings: RefCell::default(),
+            watchdog: RefCell::default(),
+            last: RefCell::default(),
+            count_sessions: Cell::default(),
+        }
     }
 
     /// Goes on with what another observer has seen.
@@ -96,7 +107,7 @@ impl<P: Pool, C: ConfFile, R: Prober, H: Health> Observer<P, C, R, H> {
         let (file, file_edited) = self.file().await;
         let pool = self.pool().await;
         let (reach, elapsed) = (Reachability::default(), Elapsed::default());
-        let restarts = self.health.restarts();
+        let (restarts, undone) = (self.health.restarts(), Undone::default());
         let mut inputs = Inputs {
             cluster,
             pool,
@@ -104,19 +115,22 @@ impl<P: Pool, C: ConfFile, R: Prober, H: Health> Observer<P, C, R, H> {
             file_edited,
             reach,
             lost,
+            undone,
             elapsed,
             policy,
             past,
             restarts,
         };
         self.remember(&mut inputs).await;
-        *self.last.borrow_mut() = Some((Instant::now(), inputs.clone()));
+        let urgent = questions::promote_is_due(&inputs);
+        // A promote that follows from this look must not follow from it once more.
+        *self.last.borrow_mut() = (!urgent).then(|| (Instant::now(), inputs.clone()));
         if questions == Questions::All
             && let Some(primary) = questions::server_to_watch(&inputs)
         {
             inputs.lost = self.prober.is_lost(&primary).await; // nobody watches for a single plan
         }
-        if questions == Questions::All || !questions::promote_is_due(&inputs) {
+        if questions == Questions::All || !urgent {
             let servers = questions::servers_to_ask(&inputs);
             if !servers.is_empty() {
                 inputs.reach = self.prober.ask(&servers).await;
@@ -162,7 +176,7 @@ impl<P: Pool, C: ConfFile, R: Prober, H: Health> Observer<P, C, R, H> {
         let (_, last) = self.last.take().filter(|(at, _)| at.elapsed() < PROMOTE_ON)?;
         let (cluster, policy, past) = (cluster.clone(), policy.clone(), past.clone());
         let inputs = Inputs { cluster, policy, past, ..last };
-        questions::promote_is_due(&inputs).then_some(inputs)
+        questions::promote_is_ours(&inputs).then_some(inputs)
     }
 
     /// The slot table, and whether its block was edited in a way that the table does not show.
@@ -186,6 +200,9 @@ impl<P: Pool, C: ConfFile, R: Prober, H: Health> Observer<P, C, R, H> {
         if self.has_watchdog() && !ask.watchdog {
             view = self.look(Ask { watchdog: true, ..ask }).await?;
         }
+        if self.has_watchdog() {
+            view.watchdog = Some(self.watchdog(view.watchdog));
+        }
         view.damage = self.health.damage(&view.settings);
         Ok(view)
     }
@@ -204,6 +221,14 @@ impl<P: Pool, C: ConfFile, R: Prober, H: Health> Observer<P, C, R, H> {
             view.version = settings.version;
         }
         Ok(view)
+    }
+
+    /// A pgpool that does not say is joining the others, or an election is on: then nothing is
+    /// known of anybody's state, but the names stay.
+    fn watchdog(&self, said: Option<Watchdog>) -> Watchdog {
+        let mut known = self.watchdog.borrow_mut();
+        *known = said.unwrap_or_else(|| known.in_doubt());
+        known.clone()
     }
 
     fn has_watchdog(&self) -> bool {

@@ -7,6 +7,9 @@ mod access;
 #[path = "etcd_real/orders.rs"]
 mod orders;
 
+#[path = "etcd_real/scribe.rs"]
+mod scribe;
+
 #[path = "etcd_real/server.rs"]
 mod server;
 

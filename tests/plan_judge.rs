@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use geo_agent::model::plan::{Act, Disruption, Plan, Step};
 use geo_agent::model::policy::OnPrimaryLoss;
+use geo_agent::model::pool::Watchdog;
 use geo_agent::model::reach::{Answer, Loss};
 use geo_agent::plan::check;
 
@@ -96,6 +97,18 @@ fn a_wrong_promote_is_found() {
     finds("does not hold the leader key", &usual(), [Act::Promote(slot(1))]);
     finds("which is detached", &usual().leads_now("us-1"), [Act::Promote(slot(2))]);
     finds("primary already", &usual(), [Act::Promote(slot(0))]);
+}
+
+#[test]
+fn a_change_out_of_turn_is_found() {
+    let mut it = usual();
+    let nodes = [("wd-2", "STANDBY"), ("wd-1", "LEADER")];
+    let nodes = nodes.map(|(n, s)| (n.to_owned(), s.to_owned())).to_vec();
+    it.pool.watchdog = Some(Watchdog { nodes, leader: Some("wd-1".to_owned()), quorum: true });
+    finds("the turn of another agent", &it, [Act::Attach(slot(2))]);
+    finds_nothing(&it, [Act::Reload]);
+    it.undone.lasts = Duration::from_millis(1500);
+    finds_nothing(&it, [Act::Attach(slot(2))]);
 }
 
 #[test]

@@ -14,11 +14,16 @@
 //! | `reach eu-1=writable eu-2=hung`, `reach well`, `reach nobody` | how servers answer if asked |
 //! | `lsn eu-2=100`, `sync eu-2`, `switchover eu-1 eu-2` | more of Patroni's word; `cluster` ends it |
 //! | `lost eu-1`, `lost nobody`, `loss wait` | what the watch of pgpool's primary says; the policy |
-//! | `sessions 12 0:3 1:9`, `watchdog standby`, `watchdog leader` | more of pgpool |
 //! | `elapsed unproven:eu-3=8/3 draining:1 by-hand:2 restart:eu-2`, `elapsed nothing` | the clock: 8 s after 3 falls, … |
 //! | `max_lag 16MB`, `behind eu-2=20MB eu-3=0MB` | how far is too far, and how far each is |
 //! | `restart command 02:00-04:00 max=2 below=10`, `minute 180`, `restarts 1`, `failed why` | restarts: policy, time, past |
 //! | `damage pid file is gone`, `damage new …` | pgpool is broken, for long or only now |
+//! | `sessions 12 0:3 1:9` | more of pgpool |
+//! | `watchdog wd-2=standby wd-1=leader wd-3=lost`, `watchdog … no-quorum` | its watchdog, this pgpool first |
+//! | `agreed 0:eu-1 1:eu-2`, `agreed nothing` | what the agents of the watchdog cluster agreed on in etcd |
+//! | `peer wd-1 0:eu-1 1:eu-2` | what the agent beside wd-1 says that its pgpool knows |
+//! | `tell` | what this agent tells the others |
+//! | `later 1.5` | another look after so many seconds, at which nothing else has changed |
 //! | `plan`, `apply 2`, `apply all` | decide; carry out, as a crash would stop it, or in full |
 
 mod support;
@@ -28,6 +33,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
+use geo_agent::model::agreed::{Numbers, Peer};
 use geo_agent::model::cluster::{Role, State, Switchover};
 use geo_agent::model::elapsed::{Elapsed, Trial};
 use geo_agent::model::ids::{Address, MemberName, SlotIndex};
@@ -38,7 +44,7 @@ use geo_agent::model::pool::{NodeStatus, PoolVersion, Sessions, Watchdog};
 use geo_agent::model::reach::{Answer, Loss};
 use geo_agent::model::restart::{DaySpan, Failed, RestartMode, RestartPolicy};
 use geo_agent::model::slots::{SlotEntry, SlotTable};
-use geo_agent::plan::check;
+use geo_agent::plan::{agree, check};
 
 use support::print::{line_of_step, print};
 use support::world::{Asking, Node, World, home, member, slot, world};
@@ -121,7 +127,16 @@ impl Play {
             "lost" => self.lost(rest[0]),
             "loss" => self.world.policy.on_primary_loss = on_loss(rest[0]),
             "sessions" => self.world.pool.sessions = Some(sessions(&rest)),
-            "watchdog" => self.world.pool.watchdog = Some(watchdog(rest[0])),
+            "watchdog" => self.world.pool.watchdog = Some(watchdog(&rest)),
+            "later" => self.later(rest[0]),
+            "agreed" => {
+                self.world.view().agreed.numbers = (rest != ["nothing"]).then(|| numbers(&rest));
+            }
+            "peer" => {
+                let peer = Peer { knows: numbers(&rest[1..]), learns: true, ..Peer::default() };
+                self.world.view().agreed.peers.insert(rest[0].to_owned(), peer);
+            }
+            "tell" => self.tell(),
             "elapsed" => self.elapsed(&rest),
             "max_lag" => self.world.policy.patience.max_lag = Some(megabytes(rest[0])),
             "behind" => self.behind(&rest),
@@ -145,13 +160,38 @@ impl Play {
     fn plan(&mut self) {
         let plan = self.world.plan();
         self.out += &print(&plan);
+        if plan.steps.is_empty() {
+            self.world.remember(&plan);
+        }
         for fault in check::faults(&self.world.inputs(), &plan) {
             let _ = writeln!(self.out, "  FAULT {fault}");
         }
     }
 
+    fn tell(&mut self) {
+        let word = agree::word(&self.world.inputs());
+        let told = |numbers: &Numbers| {
+            numbers.iter().map(|(s, a)| format!(" {s}:{a}")).collect::<String>()
+        };
+        if let Some(word) = &word {
+            let _ = writeln!(self.out, "{} knows{}", word.name, told(&word.peer.knows));
+        }
+        match word.and_then(|w| w.proposal) {
+            Some(proposal) => {
+                let _ = writeln!(self.out, "  proposes{}", told(&proposal.numbers));
+            }
+            None => self.out += "  proposes nothing\n",
+        }
+    }
+
+    fn later(&mut self, seconds: &str) {
+        let seconds = seconds.parse().expect("a number of seconds");
+        self.world.undone.lasts += Duration::from_secs_f64(seconds);
+    }
+
     fn apply(&mut self, how_many: &str) {
         let plan = self.world.plan();
+        self.world.remember(&plan);
         let count = match how_many {
             "all" => plan.steps.len(),
             n => n.parse().expect("a number of steps"),
@@ -238,6 +278,8 @@ impl Play {
         let revision = self.world.cluster.as_ref().map_or(10, |c| c.revision);
         let mut next = world();
         next.view().revision = revision + 1;
+        next.view().agreed =
+            self.world.cluster.as_ref().map(|c| c.agreed.clone()).unwrap_or_default();
         for word in words {
             match *word {
                 "empty" => {}
@@ -487,12 +529,21 @@ fn sessions(words: &[&str]) -> Sessions {
     }
 }
 
-fn watchdog(state: &str) -> Watchdog {
-    Watchdog {
-        nodes: vec![("here".to_owned(), state.to_uppercase())],
-        leader: Some("pgpool-1".to_owned()),
-        quorum: true,
-    }
+/// `wd-2=standby wd-1=leader no-quorum`
+fn watchdog(words: &[&str]) -> Watchdog {
+    let nodes = words.iter().filter_map(|w| w.split_once('='));
+    let nodes: Vec<_> = nodes.map(|(n, s)| (n.to_owned(), s.to_uppercase())).collect();
+    let leader = nodes.iter().find(|(_, state)| state == "LEADER").map(|(name, _)| name.clone());
+    Watchdog { nodes, leader, quorum: !words.contains(&"no-quorum") }
+}
+
+/// `0:eu-1 1:eu-2`
+fn numbers(words: &[&str]) -> Numbers {
+    let one = |word: &&str| {
+        let (number, name) = pair(word, ':');
+        (slot(number.parse().expect("a slot number")), at_home(name))
+    };
+    words.iter().map(one).collect()
 }
 
 fn on_loss(word: &str) -> OnPrimaryLoss {

@@ -33,10 +33,15 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("apply", &["seams", "model", "restart"]),
     (
         "reconcile",
-        &["seams", "plan", "model", "observe", "apply", "restart", "retry", "patroni", "backoff"],
+        &[
+            "seams", "plan", "model", "observe", "apply", "restart", "retry", "turns", "patroni",
+            "backoff",
+        ],
     ),
     ("config/", &["yaml", "model"]),
     ("retry", &[]),
+    ("turns", &["plan", "model"]),
+    ("pace", &["model", "retry", "backoff"]),
     ("holding", &["model"]),
     ("yaml", &[]),
     ("backoff", &[]),
@@ -63,7 +68,7 @@ const NOT_IN_PURE: &[&str] = &[
 /// A word, where it may stand, and what to write in its place.
 const ONLY_IN: &[(&str, &[&str], &str)] = &[
     ("serde_yaml", &["yaml"], "crate::yaml"),
-    ("backoff::", &["backoff", "patroni/", "reconcile"], "crate::backoff"),
+    ("backoff::", &["backoff", "patroni/", "reconcile/"], "crate::backoff"),
     ("println!", &["cli/"], "tracing, or return the text"),
     ("eprintln!", &["cli/", "main"], "tracing"),
     (".unwrap()", &[], "a match, or `?`"),

@@ -58,7 +58,8 @@ pub enum Command {
     /// Acts when Patroni's keys change, compares everything again every few seconds, and holds
     /// still, saying why, when it does not know enough. SIGHUP reads the configuration again;
     /// SIGTERM and SIGINT end it, leaving pgpool as it is; in supervise mode they end pgpool too.
-    /// Only one agent works on a pgpool at a time.
+    /// Only one agent works on a pgpool at a time. In a watchdog cluster agents take turns, the one
+    /// beside its leader first, and agree on slot numbers in etcd.
     ///
     /// SIGHUP also accepts another cluster, or an older one, under the same scope.
     ///
@@ -142,6 +143,8 @@ pub enum Command {
         clear: bool,
     },
     /// Check configuration, files, etcd, PCP, PostgreSQL: every finding, with what to do about it
+    ///
+    /// In a watchdog cluster also whether its agents want the same, and have the same slots.
     ///
     /// Exit status: 0 fine (perhaps with advice), 1 something has to be mended.
     Check,

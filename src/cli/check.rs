@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::config::settings::{Config, Restart};
 use crate::config::{self, Loaded};
@@ -10,13 +11,14 @@ use crate::host::{lock, writable};
 use crate::model::cluster::ClusterView;
 use crate::model::ids::{Address, printable};
 use crate::model::reach::Answer;
-use crate::observe::chain;
+use crate::observe::{Questions, chain};
 use crate::patroni::read::read_each;
 use crate::pgpool_conf::findings::findings;
 use crate::pgpool_conf::settings::with_defaults;
 use crate::probe::SqlProber;
 use crate::seams::{Ask, ConfFile, Pool, Prober};
 
+use super::peers::{self, Finding};
 use super::{FAILED, text, world};
 
 /// Prints every finding; 0 when nothing has to be mended.
@@ -37,6 +39,7 @@ pub async fn check(path: &Path) -> u8 {
     let file_has_table = pgpool_conf(&config, &mut report).await;
     let cluster = etcd(&config, &mut report).await;
     pgpool(&config, &mut report, file_has_table).await;
+    watchdog(&config, cluster.as_ref(), &mut report).await;
     if let Some(cluster) = cluster {
         postgres(&config, &cluster, &mut report).await;
     }
@@ -206,6 +209,28 @@ async fn pgpool(config: &Config, report: &mut Report, file_has_table: bool) {
             "pgpool is ended over PCP when its layout has to change; something else must start it",
         ),
         Restart::Supervise(_) => report.ok("restart", "by geo-agent, which starts and owns pgpool"),
+    }
+}
+
+/// The other agents of a watchdog cluster, by what they say in etcd.
+async fn watchdog(config: &Config, cluster: Option<&ClusterView>, report: &mut Report) {
+    let (Some(cluster), Ok(observer)) = (cluster, world::observer(config)) else { return };
+    let policy = Arc::new(config.policy.clone());
+    let cluster_seen = Ok(Arc::new(cluster.clone()));
+    let past = Arc::default();
+    let inputs = observer.inputs(cluster_seen, None, policy, past, Questions::UrgentFirst);
+    let Some(watchdog) = inputs.await.pool.ok().and_then(|pool| pool.watchdog) else { return };
+    let runs = lock::holder(&config.pgpool.config_path).is_some();
+    let findings = peers::findings(&config.policy, &watchdog, &cluster.agreed, runs);
+    if findings.is_empty() {
+        let nodes = text::count(watchdog.nodes.len(), "node");
+        report.ok("watchdog", &format!("{nodes}; their agents want the same"));
+    }
+    for finding in findings {
+        match finding {
+            Finding::Bad(what, todo) => report.bad("watchdog", &what, todo),
+            Finding::Advice(what, todo) => report.warn("watchdog", &what, todo),
+        }
     }
 }
 

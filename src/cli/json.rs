@@ -7,6 +7,7 @@ use crate::model::ids::MemberName;
 use crate::model::inputs::Inputs;
 use crate::model::plan::{Plan, SlotRow, SlotState};
 use crate::model::pool::Watchdog;
+use crate::plan::turn;
 
 /// `geo-agent plan --output json`.
 pub fn plan(plan: &Plan) -> Value {
@@ -87,6 +88,7 @@ fn watchdog(watchdog: &Watchdog) -> Value {
     json!({
         "leader": watchdog.leader, "quorum": watchdog.quorum,
         "leads_here": watchdog.leads_here(),
+        "acts_after": turn::delay(watchdog, 0).as_secs_f64(),
         "nodes": watchdog.nodes.iter().map(node).collect::<Vec<_>>(),
     })
 }

@@ -12,6 +12,7 @@ mod journal;
 mod json;
 mod logging;
 mod orders;
+mod peers;
 mod plan;
 mod run;
 mod status;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
 use tokio::time::timeout;
 use tracing::{error, info, warn};
 
@@ -16,6 +17,7 @@ use crate::config::{self, Loaded};
 use crate::host::lock::Lock;
 use crate::keeper::owner::{Owner, claim_file};
 use crate::patroni::follow::Follower;
+use crate::patroni::scribe::Scribe;
 use crate::reconcile::{ClusterNews, Reconciler};
 use crate::restart::{Restart as RestartOf, forget_failure};
 
@@ -114,11 +116,14 @@ async fn follow(
     journal.writes_to(config);
     let (follower, mut cluster) = Follower::new(&config.etcd);
     let follower = AbortOnDrop(tokio::spawn(follower.run()));
+    let (words, told) = watch::channel(None);
+    let scribe = AbortOnDrop(tokio::spawn(Scribe::new(&config.etcd, told).run()));
     let work = async {
         first_view(&mut cluster).await;
         let policy = Arc::new(config.policy.clone());
         let (past, observes) = (journal.past.clone(), journal.observes);
-        let reconciler = Reconciler { observer, keeper, policy, cluster, watch, past, observes };
+        let reconciler =
+            Reconciler { observer, keeper, policy, cluster, watch, words, past, observes };
         reconciler.run(|round| journal.note(round)).await;
     };
     let wish = tokio::select! {
@@ -127,7 +132,7 @@ async fn follow(
         () = keep_running(owner.as_deref()) => Wish::Stop, // it never ends
         wish = signals.next() => wish,
     };
-    drop(follower);
+    drop((follower, scribe));
     Ok(wish)
 }
 

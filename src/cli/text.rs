@@ -8,6 +8,7 @@ use crate::host::state::SavedState;
 use crate::model::ids::{Address, printable};
 use crate::model::inputs::Inputs;
 use crate::model::plan::{Disruption, Hold, Plan, SlotRow, SlotState, SlotStatus, Step};
+use crate::plan::turn;
 
 pub const OK: &str = "✓";
 pub const WARN: &str = "!";
@@ -233,7 +234,12 @@ fn watchdog(inputs: &Inputs) -> String {
     watchdog.map_or(String::new(), |w| {
         let leader = w.leader.as_deref().map_or("nobody".to_owned(), printable);
         let quorum = if w.quorum { "" } else { ", without quorum" };
-        format!("  watchdog: {}, led by {leader}{quorum}\n", count(w.nodes.len(), "node"))
+        let acts = match turn::delay(w, 0).as_secs_f64() {
+            0.0 => "at once".to_owned(),
+            after => format!("after {after} s, if those before it do not"),
+        };
+        let nodes = count(w.nodes.len(), "node");
+        format!("  watchdog: {nodes}, led by {leader}{quorum}; this agent acts {acts}\n")
     })
 }
 

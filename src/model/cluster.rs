@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::agreed::Agreed;
 use super::ids::{Address, MemberName};
 use super::orders::Orders;
 
@@ -25,6 +26,8 @@ pub struct ClusterView {
     pub switchover: Option<Switchover>,
     /// The leader's WAL position in bytes (`status`, else `optime/leader`).
     pub leader_lsn: Option<u64>,
+    /// What the agents of watchdog clusters agreed on.
+    pub agreed: Agreed,
     /// Orders for names that are no members now.
     pub other_orders: BTreeMap<MemberName, Orders>,
     /// What could not be understood, in sentences that are safe to print.

@@ -10,6 +10,7 @@ use super::pool::PoolView;
 use super::reach::{Loss, Reachability};
 use super::restart::Restarts;
 use super::slots::SlotTable;
+use super::turn::Undone;
 
 /// A witness's word, or why there is none. "No word" never means "down".
 pub type Seen<T> = Result<T, String>;
@@ -26,6 +27,8 @@ pub struct Inputs {
     pub reach: Reachability,
     /// pgpool's primary is lost, as whoever watches it says.
     pub lost: Option<Loss>,
+    /// What this agent has left to another's turn, and for how long.
+    pub undone: Undone,
     /// What the clock says: the only thing here that a look at the world does not show.
     pub elapsed: Elapsed,
     pub policy: Arc<Policy>,

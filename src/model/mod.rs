@@ -5,6 +5,7 @@
 //! probe's, [`elapsed`] is the clock's; [`orders`] are the operators', and [`past`] is the agent's
 //! own memory.
 
+pub mod agreed;
 pub mod cluster;
 pub mod elapsed;
 pub mod ids;
@@ -18,3 +19,4 @@ pub mod pool;
 pub mod reach;
 pub mod restart;
 pub mod slots;
+pub mod turn;

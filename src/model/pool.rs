@@ -166,7 +166,7 @@ pub struct Sessions {
 }
 
 /// The watchdog cluster as this pgpool sees it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Watchdog {
     /// Node names with their state (`LEADER`, `STANDBY`, …), this pgpool first.
     pub nodes: Vec<(String, String)>,
@@ -175,7 +175,36 @@ pub struct Watchdog {
 }
 
 impl Watchdog {
+    /// The same nodes, with nothing known of their states.
+    pub fn in_doubt(&self) -> Self {
+        let unknown = |(name, _): &(String, String)| (name.clone(), "UNKNOWN".to_owned());
+        let nodes = self.nodes.iter().map(unknown).collect();
+        Watchdog { nodes, leader: None, quorum: false }
+    }
+
+    /// What the others call this pgpool.
+    pub fn name(&self) -> Option<&str> {
+        self.nodes.first().map(|(name, _)| name.as_str())
+    }
+
     pub fn leads_here(&self) -> bool {
         self.nodes.first().is_some_and(|(_, state)| state == "LEADER")
+    }
+
+    /// Where this pgpool stands in the order in which agents act: 0 leads, then come the other
+    /// ones that are alive, by name, which is the same order wherever it is worked out.
+    pub fn place(&self) -> u32 {
+        if self.leads_here() {
+            return 0;
+        }
+        let Some((here, others)) = self.nodes.split_first() else { return 1 };
+        let before = |(name, state): &&(String, String)| match state.as_str() {
+            "LEADER" => true,
+            "STANDBY" => *name < here.0,
+            _ => false,
+        };
+        // Without a leader, or with one that only this pgpool has not heard of, nobody is 0.
+        let led = others.iter().any(|(_, state)| state == "LEADER");
+        u32::try_from(others.iter().filter(before).count() + usize::from(!led)).unwrap_or(u32::MAX)
     }
 }

@@ -16,7 +16,7 @@ pub struct SlotTable {
 }
 
 /// One slot of the table.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct SlotEntry {
     /// Who owns the slot; `None` for an adopted backend that no member has claimed.
     pub member: Option<MemberName>,

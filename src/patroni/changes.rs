@@ -17,6 +17,7 @@ pub fn differs_in_more_than_wal(a: &ClusterView, b: &ClusterView) -> bool {
         sync_standbys,
         switchover,
         leader_lsn: _,
+        agreed,
         other_orders,
         notes,
     } = a;
@@ -26,6 +27,7 @@ pub fn differs_in_more_than_wal(a: &ClusterView, b: &ClusterView) -> bool {
         || standby_cluster != &b.standby_cluster
         || sync_standbys != &b.sync_standbys
         || switchover != &b.switchover
+        || agreed != &b.agreed
         || other_orders != &b.other_orders
         || notes != &b.notes
         || members.len() != b.members.len()

@@ -5,8 +5,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use etcd_client::{
-    Certificate, Client, ConnectOptions, GetOptions, Identity, KeyValue, PutOptions,
-    ResponseHeader, TlsOptions, WatchOptions, WatchResponse, WatchStream,
+    Certificate, Client, Compare, CompareOp, ConnectOptions, GetOptions, Identity, KeyValue,
+    PutOptions, ResponseHeader, TlsOptions, Txn, TxnOp, WatchOptions, WatchResponse, WatchStream,
 };
 
 use super::error::EtcdError;
@@ -113,32 +113,64 @@ pub struct EtcdSession {
     range: KeyRange,
 }
 
+/// Writing; `range` is what a role needs to be granted.
 impl EtcdSession {
-    /// Puts a key, in place of one that may be there; `lasts`: it ends by itself, with a lease.
+    /// A lease that lasts so long unless it is kept.
+    pub async fn lease(&self, lasts: Duration) -> Result<i64, EtcdError> {
+        let seconds = i64::try_from(lasts.as_secs()).unwrap_or(i64::MAX);
+        let granted = self.client.lease_client().grant(seconds, None).await;
+        granted.map(|lease| lease.id()).map_err(|e| write_failed(&e, &self.range))
+    }
+
+    /// Fails when the lease is gone already.
+    pub async fn keep(&self, lease: i64) -> Result<(), EtcdError> {
+        let kept = self.client.lease_client().keep_alive(lease).await;
+        kept.map(drop).map_err(|e| write_failed(&e, &self.range))
+    }
+
+    /// Puts a key, in place of one that may be there. With a lease: it is gone with that.
     pub async fn put(
         &self,
         key: &str,
         value: &str,
-        lasts: Option<Duration>,
+        lease: Option<i64>,
         range: &KeyRange,
     ) -> Result<(), EtcdError> {
-        let failed = |e: etcd_client::Error| failure::explain(Moment::Write, &e, range);
-        let mut options = PutOptions::new();
-        if let Some(lasts) = lasts {
-            let seconds = i64::try_from(lasts.as_secs()).unwrap_or(i64::MAX);
-            let lease = self.client.lease_client().grant(seconds, None).await.map_err(failed)?;
-            options = options.with_lease(lease.id());
-        }
-        self.client.kv_client().put(key, value, Some(options)).await.map_err(failed)?;
-        Ok(())
+        let options = lease.map(|lease| PutOptions::new().with_lease(lease));
+        let put = self.client.kv_client().put(key, value, options).await;
+        put.map(drop).map_err(|e| write_failed(&e, range))
     }
 
     /// Deletes a key; it may be gone already.
     pub async fn delete(&self, key: &str, range: &KeyRange) -> Result<(), EtcdError> {
-        let failed = |e: etcd_client::Error| failure::explain(Moment::Write, &e, range);
-        self.client.kv_client().delete(key, None).await.map_err(failed)?;
-        Ok(())
+        let deleted = self.client.kv_client().delete(key, None).await;
+        deleted.map(drop).map_err(|e| write_failed(&e, range))
     }
+
+    pub async fn get(&self, key: &str, range: &KeyRange) -> Result<Option<Stored>, EtcdError> {
+        let got = self.client.kv_client().get(key, None).await;
+        let mut got = got.map_err(|e| failure::explain(Moment::Read, &e, range))?;
+        Ok(got.take_kvs().into_iter().next().map(|kv| stored(kv).1))
+    }
+
+    /// Puts a key if it was last written at this revision; 0: if there is none.
+    pub async fn put_over(
+        &self,
+        revision: i64,
+        key: &str,
+        value: &str,
+        range: &KeyRange,
+    ) -> Result<(), EtcdError> {
+        let unchanged = Compare::mod_revision(key, CompareOp::Equal, revision);
+        let put = TxnOp::put(key, value, None);
+        let swap = Txn::new().when([unchanged]).and_then([put]);
+        let swapped = self.client.kv_client().txn(swap).await;
+        swapped.map(drop).map_err(|e| write_failed(&e, range))
+    }
+}
+
+fn write_failed(error: &etcd_client::Error, range: &KeyRange) -> EtcdError {
+    failure::explain(Moment::Write, error, range)
 }
 
 impl Session for EtcdSession {

@@ -6,8 +6,10 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
+use super::keys::FOLDER;
 use super::member::{self, short};
-use super::{json, orders, switchover};
+use super::{agreed, json, orders, switchover};
+use crate::model::agreed::Agreed;
 use crate::model::cluster::{ClusterView, Switchover};
 use crate::model::ids::{Address, MemberName};
 use crate::model::orders::Orders;
@@ -68,6 +70,7 @@ pub fn decode<'a>(
     }
     scope.note_shared_addresses(&view);
     scope.note_leader_without_member(&view);
+    view.agreed = std::mem::take(&mut scope.agreed);
     scope.note_orders_without_member();
     view.other_orders = std::mem::take(&mut scope.orders);
     view.notes = at_most(NOTES_MAX, scope.notes);
@@ -79,6 +82,7 @@ struct Scope<'a> {
     members: BTreeMap<MemberName, &'a [u8]>,
     single: BTreeMap<&'a str, &'a [u8]>,
     groups: BTreeSet<u32>,
+    agreed: Agreed,
     orders: BTreeMap<MemberName, Orders>,
     notes: Vec<String>,
 }
@@ -89,6 +93,7 @@ impl<'a> Scope<'a> {
             members: BTreeMap::new(),
             single: BTreeMap::new(),
             groups: BTreeSet::new(),
+            agreed: Agreed::default(),
             orders: BTreeMap::new(),
             notes: Vec::new(),
         };
@@ -116,8 +121,9 @@ impl<'a> Scope<'a> {
             Some(("members", name)) if !name.contains('/') => {
                 self.members.insert(MemberName::new(name), value);
             }
-            Some((orders::FOLDER, path)) => {
-                orders::take(path, value, &mut self.orders, &mut self.notes);
+            Some((FOLDER, own)) => {
+                orders::take(own, value, &mut self.orders, &mut self.notes);
+                agreed::take(own, value, &mut self.agreed, &mut self.notes);
             }
             Some((group, rest)) if is_patronis(rest.split('/').next().unwrap_or(rest)) => {
                 self.groups.extend(group_number(group));

@@ -23,13 +23,13 @@ pub enum EtcdError {
     Login(String),
     /// The user may not read the scope.
     Forbidden(KeyRange),
-    /// The user may not write what operators order.
+    /// The user may not write what is geo-agent's own.
     MayNotWrite(KeyRange),
     /// This etcd server is cut off from its cluster's leader.
     NoLeader,
     /// A request for the keys was answered with an error.
     Read(String),
-    /// An order could not be written.
+    /// A key could not be written.
     Write(String),
     /// A request for a watch was answered with an error, or the watch broke.
     Watch(String),
@@ -74,14 +74,14 @@ impl fmt::Display for EtcdError {
             ),
             EtcdError::MayNotWrite(KeyRange { start, end }) => write!(
                 f,
-                "etcd does not let this user write orders; it needs: \
+                "etcd does not let this user write; it needs: \
                  etcdctl role grant-permission ROLE readwrite {start} {end}"
             ),
             EtcdError::NoLeader => {
                 f.write_str("this etcd server has no leader: it is cut off, or quorum is lost")
             }
             EtcdError::Read(why) => write!(f, "reading the scope failed: {why}"),
-            EtcdError::Write(why) => write!(f, "writing the order failed: {why}"),
+            EtcdError::Write(why) => write!(f, "writing failed: {why}"),
             EtcdError::Watch(why) => write!(f, "watching the scope failed: {why}"),
             EtcdError::Cancelled(why) => write!(f, "etcd cancelled the watch: {why}"),
             EtcdError::Compacted { oldest } => {

@@ -2,6 +2,9 @@
 
 use std::collections::BTreeMap;
 
+/// The folder of the scope that is geo-agent's own.
+pub const FOLDER: &str = "geo-agent";
+
 /// The range `[<base>/, <base>0)`: everything below `base`, nothing beside it (`scope2` for
 /// `scope`), and exactly what a role needs to be granted. `0` is the character after `/`.
 #[derive(Debug, Clone, PartialEq, Eq)]

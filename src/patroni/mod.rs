@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use crate::model::cluster::ClusterView;
 
+pub mod agreed;
 mod board;
 pub mod changes;
 pub mod client;
@@ -23,6 +24,7 @@ pub mod keys;
 mod member;
 pub mod orders;
 pub mod read;
+pub mod scribe;
 pub mod session;
 mod switchover;
 mod witness;

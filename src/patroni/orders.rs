@@ -6,12 +6,10 @@ use std::collections::BTreeMap;
 use serde_json::json;
 
 use super::json;
+use super::keys::FOLDER;
 use super::member::{TAG_MAX, TEXT_MAX, short};
 use crate::model::ids::MemberName;
 use crate::model::orders::{Held, Orders};
-
-/// The folder of the scope that is geo-agent's own.
-pub const FOLDER: &str = "geo-agent";
 
 /// More characters of a text than that would be cut off when it is shown.
 pub const VALUE_TEXT_MAX: usize = TEXT_MAX;

@@ -1,12 +1,12 @@
-//! Writing what operators order, for the commands. The daemon itself only reads.
+//! Writing what operators order, for the commands. The daemon writes none of it.
 
 use std::time::Duration;
 
 use super::client::{EtcdSession, EtcdSource};
 use super::error::EtcdError;
 use super::follow::{in_time, patience};
-use super::keys::KeyRange;
-use super::orders::{FOLDER, hold_key, hold_value, location_key};
+use super::keys::{FOLDER, KeyRange};
+use super::orders::{hold_key, hold_value, location_key};
 use super::session::Source;
 use crate::config::settings::Etcd;
 use crate::model::ids::MemberName;
@@ -21,7 +21,11 @@ pub async fn hold(
     lasts: Duration,
 ) -> Result<(), EtcdError> {
     let (key, value) = (hold_key(&settings.base, member), hold_value(held));
-    write(settings, async |etcd, range| etcd.put(&key, &value, Some(lasts), range).await).await
+    let put = async |etcd: EtcdSession, range: &KeyRange| {
+        let lease = etcd.lease(lasts).await?;
+        etcd.put(&key, &value, Some(lease), range).await
+    };
+    write(settings, put).await
 }
 
 pub async fn release(settings: &Etcd, member: &MemberName) -> Result<(), EtcdError> {

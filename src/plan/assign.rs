@@ -9,6 +9,7 @@ use crate::model::plan::Hold;
 use crate::model::pool::{NodeStatus, PoolNode};
 use crate::model::slots::{PORTS, SlotEntry, SlotTable};
 
+use super::agree;
 use super::ground::Ground;
 
 /// Who owns which slot from now on. Weights in `table` are still those of the file.
@@ -39,6 +40,7 @@ impl<'a> Assignment<'a> {
 /// Every member with a usable address gets a slot; every slot in use keeps its owner.
 pub fn members_to_slots<'a>(ground: &Ground<'a>) -> Assignment<'a> {
     let mut table = slots_in_use(ground);
+    agree::merge(ground, &mut table);
     let mut addresses = addresses_of(ground, &mut table);
     let promote = may_promote(ground, &addresses);
     if promote {
@@ -67,6 +69,13 @@ pub fn members_to_slots<'a>(ground: &Ground<'a>) -> Assignment<'a> {
                 continue;
             }
             None if ground.file.is_err() => continue,
+            None if ground.agreed.is_some() => {
+                match agree::why_no_slot(ground, member) {
+                    Some(hold) => holds.push(hold),
+                    None => homeless.push(member),
+                }
+                continue;
+            }
             None => match free.next() {
                 Some(slot) => {
                     table.entries.insert(slot, SlotEntry::new(member.name.clone(), address, 0.0));
@@ -81,8 +90,7 @@ pub fn members_to_slots<'a>(ground: &Ground<'a>) -> Assignment<'a> {
             },
         };
         members.insert(slot, member);
-        let entry = table.entries.get_mut(&slot);
-        if let Some(entry) = entry.filter(|e| e.member.as_ref() != Some(&member.name)) {
+        if let Some(entry) = table.entries.get_mut(&slot) {
             entry.member = Some(member.name.clone());
         }
     }
@@ -92,7 +100,7 @@ pub fn members_to_slots<'a>(ground: &Ground<'a>) -> Assignment<'a> {
 }
 
 /// The slots that pgpool or the file has, with pgpool's address where they differ.
-fn slots_in_use(ground: &Ground) -> SlotTable {
+pub fn slots_in_use(ground: &Ground) -> SlotTable {
     let mut table = ground.file.cloned().unwrap_or_default();
     for (slot, node) in &ground.pool.nodes {
         if is_spoilt(node) {
@@ -166,7 +174,7 @@ fn addresses_of(ground: &Ground, table: &mut SlotTable) -> BTreeMap<SlotIndex, A
 }
 
 /// Whether pgpool has an address in this slot that it will not change.
-fn is_live(ground: &Ground, slot: SlotIndex) -> bool {
+pub fn is_live(ground: &Ground, slot: SlotIndex) -> bool {
     ground.pool.nodes.get(&slot).is_some_and(|n| n.port != 0)
 }
 
@@ -185,6 +193,10 @@ fn as_pgpool_has_it(node: &PoolNode) -> SlotEntry {
 /// is restarted (pgpool-facts C).
 fn is_spoilt(node: &PoolNode) -> bool {
     node.status != NodeStatus::Unused && node.port == 0
+}
+
+pub fn is_spoilt_slot(ground: &Ground, slot: SlotIndex) -> bool {
+    ground.pool.nodes.get(&slot).is_some_and(is_spoilt)
 }
 
 fn free_slots(ground: &Ground, table: &SlotTable, promote: bool) -> Vec<SlotIndex> {
@@ -208,7 +220,7 @@ fn may_promote(ground: &Ground, addresses: &BTreeMap<SlotIndex, Address>) -> boo
 
 /// The leader first, so that a nearly full table serves it before anybody else; then by name. Of
 /// two members that claim one address, the one that serves comes first.
-fn leader_first<'a>(ground: &Ground<'a>) -> Vec<&'a Member> {
+pub fn leader_first<'a>(ground: &Ground<'a>) -> Vec<&'a Member> {
     let mut members: Vec<&Member> = ground.cluster.members.values().collect();
     members.sort_by_cached_key(|m| (!ground.leads(m), !m.is_serving()));
     members

@@ -3,9 +3,10 @@
 //! them, each must have answered just now, and nobody else may say that it is writable: pgpool
 //! would take the highest such slot, whoever holds the leader key (pgpool-facts hazard 5).
 
-use crate::model::ids::SlotIndex;
+use crate::model::ids::{SlotIndex, printable};
 use crate::model::reach::Answer;
 
+use super::agree;
 use super::sequence::Sequence;
 
 /// What may be attached, leader first, and what must be detached before because it would freeze or
@@ -18,9 +19,9 @@ pub struct Allowed {
 
 /// Says a hold for each slot that should be attached and may not be yet.
 pub fn allowed_now(sequence: &mut Sequence) -> Allowed {
-    let wanted = wanted(sequence);
-    let Some(first) = wanted.first().copied() else { return Allowed::default() };
-    if !sequence.may_command(first) {
+    let mut wanted = wanted(sequence);
+    wanted.retain(|slot| is_known_to_all(sequence, *slot));
+    if wanted.is_empty() || !sequence.ground.may_command() {
         return Allowed::default();
     }
     if let Some(why) = why_no_primary_would_be_found(sequence) {
@@ -53,6 +54,15 @@ pub fn allowed_now(sequence: &mut Sequence) -> Allowed {
         false => slots,
     };
     Allowed { slots, blockers }
+}
+
+/// In a watchdog cluster: says a hold while a pgpool does not know the slot yet.
+fn is_known_to_all(sequence: &mut Sequence, slot: SlotIndex) -> bool {
+    let Some(address) = sequence.assignment.address(slot) else { return true };
+    let Some(name) = agree::who_lacks(sequence.ground, slot, address) else { return true };
+    let reason = format!("is attached as soon as {} knows this slot", printable(name));
+    sequence.hold(slot, reason);
+    false
 }
 
 /// Whether a search would meet somebody who wrongly says that it is writable.

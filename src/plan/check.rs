@@ -13,6 +13,7 @@ use crate::model::slots::SlotTable;
 
 use super::check_restart;
 use super::ground::Ground;
+use super::turn::{self, Turn};
 
 /// One sentence per broken promise; empty for a good plan.
 pub fn faults(inputs: &Inputs, plan: &Plan) -> Vec<String> {
@@ -25,12 +26,25 @@ pub fn faults(inputs: &Inputs, plan: &Plan) -> Vec<String> {
     let mut replay = Replay::start(&ground);
     for (number, step) in plan.steps.iter().enumerate() {
         let is_last = number + 1 == plan.steps.len();
-        let why = replay.why_not(step, is_last);
+        let why = out_of_turn(&ground, step).or_else(|| replay.why_not(step, is_last));
         replay.faults.extend(why.map(|why| format!("step {}: {why}", number + 1)));
         replay.carry_out(&step.act);
         replay.look_at_weights(number + 1);
     }
     replay.faults
+}
+
+/// In a watchdog cluster nobody but the agent beside the leader changes what it shares before the
+/// others have had their time.
+fn out_of_turn(ground: &Ground, step: &Step) -> Option<String> {
+    let watchdog = ground.pool.watchdog.as_ref()?;
+    step.act.slot()?;
+    if ground.turn == Turn::Nobody {
+        return Some("the pgpools of this watchdog cluster have different slot tables".to_owned());
+    }
+    let waited = ground.undone.steps_in || ground.undone.lasts >= turn::delay(watchdog, 0);
+    let early = !watchdog.leads_here() && !waited;
+    early.then(|| "it is the turn of another agent of this watchdog cluster".to_owned())
 }
 
 struct Replay<'a> {

@@ -2,6 +2,7 @@
 //! nobody listed, the answer is no, and nothing is ever detached for it. Without a leader the only
 //! act is a stand-in for a primary that is lost.
 
+use crate::model::agreed::Agreed;
 use crate::model::cluster::{ClusterView, Member, Role};
 use crate::model::elapsed::Elapsed;
 use crate::model::ids::{Address, SlotIndex};
@@ -9,10 +10,14 @@ use crate::model::inputs::Inputs;
 use crate::model::past::Past;
 use crate::model::plan::Hold;
 use crate::model::policy::Policy;
-use crate::model::pool::PoolView;
+use crate::model::pool::{PoolView, Watchdog};
 use crate::model::reach::{Answer, Loss, Reachability};
 use crate::model::restart::{RestartMode, Restarts};
 use crate::model::slots::SlotTable;
+use crate::model::turn::Undone;
+
+use super::agree;
+use super::turn::Turn;
 
 /// The views of a moment in which acting is allowed.
 #[derive(Clone)]
@@ -27,6 +32,11 @@ pub struct Ground<'a> {
     pub elapsed: &'a Elapsed,
     pub lost: Option<&'a Loss>,
     pub policy: &'a Policy,
+    /// Who may change what a watchdog cluster shares.
+    pub turn: Turn,
+    pub undone: &'a Undone,
+    /// What the agents agreed on; `None` without a watchdog.
+    pub agreed: Option<&'a Agreed>,
     pub past: &'a Past,
     pub restarts: &'a Restarts,
     /// `Err`: nobody leads, or nobody knows where.
@@ -57,7 +67,7 @@ impl<'a> Ground<'a> {
             Ok(pool) => pool,
             Err(why) => return Err(leader.err().unwrap_or_else(|| hold(why.clone()))),
         };
-        Ok(Ground {
+        let mut ground = Ground {
             cluster,
             pool,
             file: inputs.file.as_ref().map_err(String::as_str),
@@ -66,10 +76,17 @@ impl<'a> Ground<'a> {
             elapsed: &inputs.elapsed,
             lost: inputs.lost.as_ref(),
             policy: &inputs.policy,
+            turn: Turn::at_first(pool.watchdog.as_ref()),
+            undone: &inputs.undone,
+            agreed: pool.watchdog.as_ref().map(|_| &cluster.agreed),
             past: &inputs.past,
             restarts: &inputs.restarts,
             leader,
-        })
+        };
+        if agree::conflict(&ground).is_some() {
+            ground.turn = Turn::Nobody;
+        }
+        Ok(ground)
     }
 
     pub fn leads(&self, member: &Member) -> bool {
@@ -101,9 +118,14 @@ impl<'a> Ground<'a> {
         }
     }
 
-    /// pgpool takes commands here: it has no watchdog, or it is the watchdog's leader.
+    /// It is for this agent to attach, detach and promote.
     pub fn may_command(&self) -> bool {
-        self.pool.watchdog.as_ref().is_none_or(|w| w.leads_here())
+        matches!(self.turn, Turn::Own | Turn::StepsIn)
+    }
+
+    /// The watchdog, if it is led from elsewhere.
+    pub fn watchdog_of_others(&self) -> Option<&'a Watchdog> {
+        self.pool.watchdog.as_ref().filter(|_| self.turn == Turn::Others)
     }
 
     /// The weight that the file gives a slot now, 0 for a slot that is not in it; `None` without a

@@ -4,6 +4,7 @@
 //! slot ([`assign`]), and what should each slot be ([`wish`]). [`sequence`] turns the answers into
 //! steps such that stopping after any one is safe; [`check`] judges the result by its own lights.
 
+pub mod agree;
 pub mod assign;
 pub mod attach;
 pub mod check;
@@ -20,6 +21,7 @@ pub mod reader;
 pub mod restart;
 pub mod sequence;
 pub mod stand_in;
+pub mod turn;
 pub mod vanished;
 pub mod weights;
 pub mod why;
@@ -45,11 +47,13 @@ pub fn plan(inputs: &Inputs) -> Plan {
     };
     let assignment = assign::members_to_slots(&ground);
     let wishes = wish::of_each_slot(&ground, &assignment);
+    let (ground, not_yet) = turn::take(ground, &assignment, &wishes);
     let sequence = Sequence::towards(&ground, &assignment, &wishes);
 
     let rows = rows(&ground, &assignment, &sequence);
     let waiting = wishes.holds(&assignment.table, &sequence.attached);
     let (steps, mut holds) = sequence.into_parts();
+    holds.extend(not_yet);
     if let Err(leaderless) = &ground.leader {
         holds.insert(0, leaderless.clone());
         if steps.is_empty() {

@@ -10,6 +10,7 @@ use crate::model::policy::OnPrimaryLoss;
 use super::assign::Assignment;
 use super::ground::Ground;
 use super::sequence::Sequence;
+use super::turn::Turn;
 use super::wish::{Want, Wishes};
 use super::{assign, leaving, restart, stand_in, vanished, wish};
 
@@ -18,11 +19,11 @@ use super::{assign, leaving, restart, stand_in, vanished, wish};
 /// in. Empty when nothing is, or may be, done.
 pub fn servers_to_ask(inputs: &Inputs) -> BTreeSet<Address> {
     let Ok(ground) = Ground::of(inputs) else { return BTreeSet::new() };
+    if ground.turn == Turn::Nobody {
+        return BTreeSet::new();
+    }
     let assignment = assign::members_to_slots(&ground);
     let wishes = wish::of_each_slot(&ground, &assignment);
-    if !ground.may_command() {
-        return to_attach(&ground, &assignment, &wishes); // for a restart: pgpool's own matter
-    }
     let candidates = stand_in::servers_to_ask(&ground, &assignment, &wishes);
     if ground.lost.is_some() && !candidates.is_empty() {
         return BTreeSet::from_iter(candidates); // first things first: the others may be silent
@@ -35,7 +36,7 @@ pub fn servers_to_ask(inputs: &Inputs) -> BTreeSet<Address> {
 fn to_attach(ground: &Ground, assignment: &Assignment, wishes: &Wishes) -> BTreeSet<Address> {
     let standby = ground.cluster.standby_cluster;
     let restart = restart::is_wanted(ground, assignment, wishes);
-    let no_attach = !ground.may_command() || (assignment.leader.is_none() && !standby);
+    let no_attach = assignment.leader.is_none() && !standby;
     if ground.leader.is_err() || (no_attach && !restart) {
         return BTreeSet::new();
     }
@@ -72,6 +73,12 @@ fn to_attach(ground: &Ground, assignment: &Assignment, wishes: &Wishes) -> BTree
     ask
 }
 
+/// As [`promote_is_due`], and this agent need not even look whether another has done it.
+pub fn promote_is_ours(inputs: &Inputs) -> bool {
+    let ours = |ground: &Ground| ground.turn == Turn::Own;
+    Ground::of(inputs).as_ref().is_ok_and(ours) && promote_is_due(inputs)
+}
+
 /// The attached slots that should go, on purpose and not at once if that would end sessions.
 /// While nobody leads nothing is detached, so nobody's time to leave begins.
 pub fn slots_that_leave(inputs: &Inputs) -> BTreeSet<SlotIndex> {
@@ -85,6 +92,9 @@ pub fn slots_that_leave(inputs: &Inputs) -> BTreeSet<SlotIndex> {
 /// The leader's slot can be promoted at once: every millisecond counts, and nobody need be asked.
 pub fn promote_is_due(inputs: &Inputs) -> bool {
     let Ok(ground) = Ground::of(inputs) else { return false };
+    if ground.turn == Turn::Nobody {
+        return false;
+    }
     let assignment = assign::members_to_slots(&ground);
     let wishes = wish::of_each_slot(&ground, &assignment);
     is_due(&ground, &assignment, &wishes)
@@ -101,5 +111,5 @@ pub fn server_to_watch(inputs: &Inputs) -> Option<Address> {
 fn is_due(ground: &Ground, assignment: &Assignment, wishes: &Wishes) -> bool {
     let start = Sequence::start(ground, assignment, wishes);
     let attached = assignment.leader.is_some_and(|l| ground.pool.is_attached(l));
-    attached && !start.leader_leads_pgpool() && ground.may_command()
+    attached && !start.leader_leads_pgpool()
 }

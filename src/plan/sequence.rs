@@ -16,8 +16,9 @@ use crate::model::slots::SlotTable;
 
 use super::assign::Assignment;
 use super::ground::Ground;
+use super::turn::Turn;
 use super::wish::Wishes;
-use super::{attach, describe, detach, stand_in, weights};
+use super::{attach, describe, detach, stand_in, turn, weights};
 
 /// Steps, and the world as it will be after them.
 pub struct Sequence<'a> {
@@ -51,7 +52,10 @@ impl<'a> Sequence<'a> {
         let attach = attach::allowed_now(&mut sequence);
         let detach = detach::allowed_now(&mut sequence, &attach);
         let end = sequence.attached_at_the_end(&attach, &detach);
-        let goal = weights::when_attached(&assignment.table, wishes, assignment.leader, &end);
+        let goal = match ground.turn {
+            Turn::Others => turn::weights_meanwhile(&sequence),
+            _ => weights::when_attached(&assignment.table, wishes, assignment.leader, &end),
+        };
 
         let before = weights::raised_after(&sequence.table, &goal, &detach);
         let bridge = sequence.bridge(&before, &attach);
@@ -120,7 +124,7 @@ impl<'a> Sequence<'a> {
         if self.leader_leads_pgpool() || !self.attached.contains(&leader) {
             return;
         }
-        if self.may_command(leader) {
+        if self.ground.may_command() {
             let why = self.wishes.why(leader);
             self.promote(leader, &why);
         }
@@ -172,7 +176,7 @@ impl<'a> Sequence<'a> {
     }
 
     /// The assigned slots with the weights of the table as it is by now.
-    fn with_new_slots(&self) -> SlotTable {
+    pub(super) fn with_new_slots(&self) -> SlotTable {
         let mut table = self.assignment.table.clone();
         for (slot, entry) in &mut table.entries {
             if let Some(now) = self.table.entries.get(slot) {
@@ -264,6 +268,10 @@ impl<'a> Sequence<'a> {
     ) {
         let entry = slot.and_then(|s| self.assignment.table.entries.get(&s));
         let member = entry.and_then(|e| e.member.clone());
+        let reason = match slot.and_then(|_| turn::remark(self.ground)) {
+            Some(remark) => format!("{reason} ({remark})"),
+            None => reason,
+        };
         self.steps.push(Step { act, member, reason, disruption, sessions });
     }
 
@@ -271,15 +279,6 @@ impl<'a> Sequence<'a> {
     pub(super) fn leader_leads_pgpool(&self) -> bool {
         let attached = |l: SlotIndex| self.attached.contains(&l) && self.primary == Some(l);
         self.ground.cluster.standby_cluster || self.assignment.leader.is_some_and(attached)
-    }
-
-    /// Says so once when this pgpool takes no commands from here.
-    pub(super) fn may_command(&mut self, slot: SlotIndex) -> bool {
-        if self.ground.may_command() {
-            return true;
-        }
-        self.hold(slot, "the agent beside the watchdog's leader acts for all of its pgpools");
-        false
     }
 
     pub(super) fn hold(&mut self, slot: SlotIndex, reason: impl Into<String>) {

@@ -65,7 +65,7 @@ pub fn chosen(sequence: &mut Sequence) -> Option<(SlotIndex, String)> {
         return None;
     };
     let reason = format!("stands in: pgpool's primary is lost ({why})");
-    sequence.may_command(best).then_some((best, reason))
+    sequence.ground.may_command().then_some((best, reason))
 }
 
 /// The servers to ask before one of them stands in. Whoever is lost by the watch's word is not

@@ -7,6 +7,7 @@ mod pace;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 use tracing::{error, info, warn};
@@ -20,11 +21,12 @@ use crate::model::plan::{Act, Disruption, Plan};
 use crate::model::policy::Policy;
 use crate::model::reach::{Answer, Loss};
 use crate::observe::{Observer, Questions, chain};
-use crate::plan::{check, plan, questions};
+use crate::plan::{agree, check, plan, questions};
 use crate::restart::Restart;
 use crate::retry::Outcome;
 use crate::seams::{ConfFile, Health, Keeper, Pool, Prober};
-pub use news::{ClusterNews, Watch};
+use crate::turns::Turns;
+pub use news::{ClusterNews, Watch, Words};
 use news::{heard, no_longer_leads, word_on};
 use pace::{Awaited, Pace, leader_awaited};
 
@@ -44,6 +46,8 @@ pub struct Reconciler<P, C, R, H, K> {
     pub policy: Arc<Policy>,
     pub cluster: ClusterNews,
     pub watch: Watch,
+    /// What is to be told to the other agents of a watchdog cluster.
+    pub words: Words,
     /// What was remembered of the cluster before the start.
     pub past: Arc<Past>,
     /// Plans, and carries nothing out.
@@ -55,6 +59,7 @@ impl<P: Pool, C: ConfFile, R: Prober, H: Health, K: Keeper> Reconciler<P, C, R, 
     /// would be believed for ever. `report` is told of every round.
     pub async fn run(self, mut report: impl FnMut(&Round)) {
         let mut pace = Pace::default();
+        let mut turns = Turns::default();
         let mut news = self.cluster.clone();
         let mut lost = self.watch.lost.clone();
         let (mut past, start) = (self.past.clone(), Instant::now());
@@ -64,14 +69,12 @@ impl<P: Pool, C: ConfFile, R: Prober, H: Health, K: Keeper> Reconciler<P, C, R, 
                 Arc::make_mut(&mut past).see(view, start.elapsed());
             }
             let loss = lost.borrow_and_update().clone();
-            let Some((round, outcome, awaited)) = self.round(cluster, loss, past.clone()).await
-            else {
-                continue;
-            };
+            let looked = self.round(cluster, loss, past.clone(), &mut turns).await;
+            let Some((round, outcome, awaited)) = looked else { continue };
             report(&round);
             let pause = pace.after(&round, outcome, awaited);
             let pause = match outcome {
-                Outcome::Settled => self.observer.next_change().map_or(pause, |n| n.min(pause)),
+                Outcome::Settled => self.next_change(&turns).map_or(pause, |n| n.min(pause)),
                 _ => pause,
             };
             if pause.is_zero() {
@@ -103,10 +106,15 @@ impl<P: Pool, C: ConfFile, R: Prober, H: Health, K: Keeper> Reconciler<P, C, R, 
         cluster: Seen<Arc<ClusterView>>,
         lost: Option<Loss>,
         past: Arc<Past>,
+        turns: &mut Turns,
     ) -> Option<(Round, Outcome, Option<Address>)> {
         // A signal may have broken a restart off; until it is over nothing else counts.
         let resumed = self.resume().await.err();
-        let inputs = self.look(cluster, lost, past).await?;
+        let undone = turns.at_a_look();
+        let inputs = Inputs { undone, ..self.look(cluster, lost, past).await? };
+        if !self.observes {
+            self.tell(&inputs);
+        }
         self.watch.server.send_if_modified(|watched| {
             let server = questions::server_to_watch(&inputs);
             let other = inputs.pool.is_ok() && *watched != server;
@@ -115,7 +123,7 @@ impl<P: Pool, C: ConfFile, R: Prober, H: Health, K: Keeper> Reconciler<P, C, R, 
             }
             other
         });
-        let (round, outcome, awaited) = self.act(&inputs).await;
+        let (round, outcome, awaited) = self.act(&inputs, turns).await;
         Some((Round { failure: round.failure.or(resumed), ..round }, outcome, awaited))
     }
 
@@ -142,9 +150,10 @@ impl<P: Pool, C: ConfFile, R: Prober, H: Health, K: Keeper> Reconciler<P, C, R, 
         }
     }
 
-    async fn act(&self, inputs: &Inputs) -> (Round, Outcome, Option<Address>) {
+    async fn act(&self, inputs: &Inputs, turns: &mut Turns) -> (Round, Outcome, Option<Address>) {
         let round = |plan, failure| Round { plan, failure, past: inputs.past.clone() };
         let plan = plan(inputs);
+        turns.note(inputs, Some(&plan).filter(|_| !self.observes));
         let faults = check::faults(inputs, &plan);
         if !faults.is_empty() {
             error!("geo-agent's own plan is unsafe and is not carried out: {}", faults.join("; "));
@@ -170,6 +179,18 @@ impl<P: Pool, C: ConfFile, R: Prober, H: Health, K: Keeper> Reconciler<P, C, R, 
         let Observer { pool, file, .. } = &self.observer;
         let done = Restart { pool, file, keeper: &self.keeper }.resume().await;
         done.inspect_err(|error| error!("{error}")).map_err(|error| chain(&error))
+    }
+
+    /// How long until time alone is a reason to look again. Whoever only observes leaves its turn.
+    fn next_change(&self, turns: &Turns) -> Option<Duration> {
+        let turn = turns.left().filter(|_| !self.observes);
+        self.observer.next_change().into_iter().chain(turn).min()
+    }
+
+    /// While too little is known, what was said before stands.
+    fn tell(&self, inputs: &Inputs) {
+        let Some(word) = agree::word(inputs) else { return };
+        self.words.send_if_modified(|said| said.replace(word.clone()).as_ref() != Some(&word));
     }
 
     /// Applies a plan as long as its leader leads: after that the rest of it is worth nothing, and

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
+use crate::model::agreed::Word;
 use crate::model::cluster::ClusterView;
 use crate::model::ids::{Address, MemberName};
 use crate::model::inputs::Seen;
@@ -13,6 +14,9 @@ use crate::patroni;
 
 /// The newest word on the cluster, as the follower publishes it.
 pub type ClusterNews = watch::Receiver<patroni::Seen>;
+
+/// Where the loop leaves what others are to be told.
+pub type Words = watch::Sender<Option<Word>>;
 
 /// Whoever watches pgpool's primary: told which server that is, and heard when it is lost.
 #[derive(Clone)]

@@ -21,3 +21,4 @@ mod orders;
 mod sessions;
 mod switchover;
 mod unknown;
+mod watchdog;

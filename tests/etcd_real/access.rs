@@ -15,7 +15,7 @@ fn login(password: &str) -> Option<Login> {
 }
 
 /// A user that may read the scope and nothing else, and auth switched on.
-async fn with_auth(server: &Server) -> Client {
+pub async fn with_auth(server: &Server) -> Client {
     let mut client = server.client().await;
     fill(&mut client).await;
     client.user_add("root", "r", None).await.unwrap();

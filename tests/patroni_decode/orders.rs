@@ -60,7 +60,7 @@ fn orders_for_nobody_and_foreign_keys_change_no_member() {
         ("geo-agent/holds/b", "{}"),
         ("geo-agent/holds/", "{}"),
         ("geo-agent/holds/a/b", "{}"),
-        ("geo-agent/slots", "{}"),
+        ("geo-agent/other/b", "{}"),
     ]);
     assert_eq!(view.members.len(), 1);
     assert_eq!(member(&view, "a").orders, Orders::default());

@@ -170,9 +170,10 @@ fn build(members: &[AnyMember], slots: &[AnySlot], around: &Around) -> World {
         [usize::from(around.version)];
     it.pool.watchdog = match around.watchdog {
         0 => Some(a_watchdog("LEADER")),
-        1 => Some(a_watchdog("STANDBY")),
+        1 | 2 => Some(a_watchdog("STANDBY")),
         _ => None,
     };
+    it.undone.steps_in = around.watchdog == 2;
     it.pool.sessions = Some(Sessions { total: 9, reading: None });
     it.file_edited = around.asking % 4 == 3 && it.file.is_ok();
     it.policy.slots = around.slots + 3;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
+use geo_agent::model::agreed::Word;
 use geo_agent::model::cluster::ClusterView;
 use geo_agent::model::ids::Address;
 use geo_agent::model::past::Past;
@@ -32,6 +33,8 @@ pub type Loop = Reconciler<LabPool, LabFile, LabProber, LabHealth, LabKeeper>;
 pub struct Lab {
     pub state: Arc<Mutex<State>>,
     pub word: Arc<watch::Sender<Seen>>,
+    /// What the agent tells the others of a watchdog cluster.
+    pub told: watch::Sender<Option<Word>>,
     /// Whom the agent wants watched, and what it is told of them.
     pub watched: Arc<watch::Sender<Option<Address>>>,
     pub lost: Arc<watch::Sender<Option<Loss>>>,
@@ -79,6 +82,10 @@ impl Lab {
             slot.status = if node.status_is_up() { 2 } else { 3 };
         }
         pool.primary = world.pool.primary.map(|s| s.get());
+        pool.watchdog = world.pool.watchdog.clone();
+        if pool.watchdog.is_some() {
+            pool.settings.insert("use_watchdog".to_owned(), "on".to_owned());
+        }
         let file = world.file.clone().expect("a world with a file");
         let state = State {
             pool,
@@ -100,10 +107,11 @@ impl Lab {
         };
         let policy = Arc::new(world.policy.clone());
         let word = Arc::new(watch::channel(known(world)).0);
+        let told = watch::channel(None).0;
         let (watched, lost) =
             (Arc::new(watch::Sender::new(None)), Arc::new(watch::Sender::new(None)));
         let state = Arc::new(Mutex::new(state));
-        let lab = Lab { state, word, watched, lost, policy };
+        let lab = Lab { state, word, told, watched, lost, policy };
         lab.state().heed_the_truth();
         lab
     }
@@ -176,6 +184,7 @@ impl Lab {
             keeper: LabKeeper { lab: self.clone() },
             policy: self.policy.clone(),
             cluster: self.word.subscribe(),
+            words: self.told.clone(),
             past: Arc::new(Past::default()),
             observes: false,
             watch: Watch { server: (*self.watched).clone(), lost: self.lost.subscribe() },

@@ -20,7 +20,8 @@ use geo_agent::model::pool::{
 use geo_agent::model::reach::{Answer, Loss, Reachability};
 use geo_agent::model::restart::{Layout, RestartPolicy, Restarts};
 use geo_agent::model::slots::{SlotEntry, SlotTable};
-use geo_agent::plan::{plan, questions};
+use geo_agent::model::turn::Undone;
+use geo_agent::plan::{plan, questions, turn};
 
 /// What the agent has been told about the servers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +45,8 @@ pub struct World {
     pub file_edited: bool,
     pub damage: Vec<String>,
     pub restarts: Restarts,
+    /// What the agent has left to another in the looks before.
+    pub undone: Undone,
     pub policy: Policy,
     /// What the clock says.
     pub elapsed: Elapsed,
@@ -134,6 +137,7 @@ pub fn world() -> World {
         file_edited: false,
         damage: Vec::new(),
         restarts: Restarts::default(),
+        undone: Undone::default(),
         policy: Policy {
             slots: 8,
             location: Some("eu".to_owned()),
@@ -285,6 +289,7 @@ impl World {
             file_edited: self.file_edited,
             reach: Reachability::default(),
             lost: self.lost.clone(),
+            undone: self.undone.clone(),
             policy: Arc::new(self.policy.clone()),
             past: Arc::new(self.past.clone()),
             elapsed: self.elapsed.clone(),
@@ -310,6 +315,12 @@ impl World {
     pub fn is(&self, address: &Address) -> Answer {
         let nobody = || Answer::Dead("connection refused".to_owned());
         self.truth.get(address).cloned().unwrap_or_else(nobody)
+    }
+
+    /// What the loop keeps of a look that led to this plan.
+    pub fn remember(&mut self, plan: &Plan) {
+        let commands = plan.steps.iter().any(|s| s.act.slot().is_some());
+        self.undone = turn::remember(&self.inputs(), commands).0;
     }
 
     /// pgpool's primary is attached, and nobody serves there.
