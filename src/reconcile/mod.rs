@@ -176,6 +176,9 @@ impl<P: Pool, C: ConfFile, R: Prober, H: Health, K: Keeper> Reconciler<P, C, R, 
 
     /// Finishes or undoes a restart that was broken off.
     async fn resume(&self) -> Result<(), String> {
+        if self.observes {
+            return Ok(());
+        }
         let Observer { pool, file, .. } = &self.observer;
         let done = Restart { pool, file, keeper: &self.keeper }.resume().await;
         done.inspect_err(|error| error!("{error}")).map_err(|error| chain(&error))
