@@ -18,6 +18,7 @@ mod run;
 mod status;
 mod text;
 mod utc;
+mod vigil;
 mod world;
 mod would;
 

@@ -22,7 +22,7 @@ use crate::reconcile::{ClusterNews, Reconciler};
 use crate::restart::{Restart as RestartOf, forget_failure};
 
 use super::journal::Journal;
-use super::{load, world};
+use super::{load, vigil, world};
 
 /// How long the first look waits for etcd, so that a start does not begin with a hold.
 const FIRST_VIEW: Duration = Duration::from_secs(2);
@@ -112,7 +112,7 @@ async fn follow(
 ) -> anyhow::Result<Wish> {
     let (observer, keeper) = world::hands(config, owner.clone())?;
     let observer = observer.remembering(journal.history.clone());
-    let (watch, vigil) = world::watch(config)?;
+    let (watch, vigil) = vigil::of_primary(config)?;
     journal.writes_to(config);
     let (follower, mut cluster) = Follower::new(&config.etcd);
     let follower = AbortOnDrop(tokio::spawn(follower.run()));

@@ -1,11 +1,9 @@
 //! The real things behind the seams, and one look at all of them.
 
-use std::convert::Infallible;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use anyhow::Context;
-use tokio::sync::watch;
 
 use crate::config::settings::{Config, Pcp};
 use crate::host::conf_file::ConfFileOnDisk;
@@ -20,8 +18,7 @@ use crate::model::policy::Policy;
 use crate::observe::{Observer, Questions, chain};
 use crate::patroni::read::read_once;
 use crate::pcp::client::{DEADLINE, PcpClient};
-use crate::probe::{SqlProber, vigil};
-use crate::reconcile::Watch;
+use crate::probe::SqlProber;
 
 pub type RealObserver = Observer<PcpClient, ConfFileOnDisk, SqlProber, PoolOnThisHost>;
 
@@ -48,21 +45,6 @@ pub fn hands(
 /// What observes the pgpool of this configuration.
 pub fn observer(config: &Config) -> anyhow::Result<RealObserver> {
     Ok(hands(config, None)?.0)
-}
-
-/// Who watches pgpool's primary, and the watch itself, which has to be kept running. Without a
-/// probe user nobody does: then only Patroni's lease tells that it is gone.
-pub fn watch(config: &Config) -> anyhow::Result<(Watch, impl Future<Output = Infallible>)> {
-    let prober = config.probe.as_ref().map(|probe| SqlProber::new(Some(probe))).transpose()?;
-    let (server, watched) = watch::channel(None);
-    let (tell, lost) = watch::channel(None);
-    let vigil = async move {
-        if let Some(prober) = prober {
-            vigil::keep(&prober, watched, tell).await;
-        }
-        std::future::pending().await
-    };
-    Ok((Watch { server, lost }, vigil))
 }
 
 /// How to speak to pgpool.
