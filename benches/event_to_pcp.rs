@@ -173,6 +173,8 @@ impl Health for Whole {
     }
 
     fn wake(&self, _: &PoolView) {}
+
+    fn let_sleep(&self) {}
 }
 
 struct NeverRestarts;

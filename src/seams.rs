@@ -75,8 +75,12 @@ pub trait Health {
     fn damage(&self, settings: &BTreeMap<String, String>) -> Vec<String>;
 
     /// Wakes the session processes that sleep while pgpool changes a node (pgpool-facts hazard 14),
-    /// for as long as a change takes. Returns at once.
+    /// for as long as a change takes. Only after a promote has shown: it has left no process from
+    /// before, and one from before an attach would end when it is woken. Returns at once.
     fn wake(&self, pool: &PoolView);
+
+    /// Ends that: pgpool is about to be changed again.
+    fn let_sleep(&self);
 
     /// What is known of restarts, and the time of day that they depend on.
     fn restarts(&self) -> Restarts {

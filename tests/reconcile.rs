@@ -96,6 +96,7 @@ async fn a_stand_in_goes_out_once_it_has_answered_itself() {
         let asked: Vec<_> = state.asked.iter().map(|(_, whom)| whom.clone()).collect();
         assert_eq!(asked[asked.len() - 1], [home("eu-2")].into());
         assert_eq!(state.looks, looks + 3, "before it, for its effect, and after it");
+        assert_eq!(state.woken, 1, "who sleeps through a promote is woken");
     })
     .await;
     assert_eq!(lab.state().pool.attached(), [1]);

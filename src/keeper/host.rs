@@ -1,11 +1,12 @@
 //! The real [`Keeper`], and pgpool's files on this host.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::rc::Rc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use tokio::task::AbortHandle;
 use tokio::time::Instant;
 use tracing::warn;
 
@@ -83,6 +84,7 @@ pub struct PoolOnThisHost {
     pcp_host: String,
     /// `pgpool.wake`.
     wake: bool,
+    waking: RefCell<Option<AbortHandle>>,
     notebook: Rc<Notebook>,
     damaged_since: Cell<Option<Instant>>,
 }
@@ -90,7 +92,7 @@ pub struct PoolOnThisHost {
 impl PoolOnThisHost {
     pub fn new(pcp_host: &str, wake: bool, notebook: Rc<Notebook>) -> Self {
         let (pcp_host, damaged_since) = (pcp_host.to_owned(), Cell::default());
-        PoolOnThisHost { pcp_host, wake, notebook, damaged_since }
+        PoolOnThisHost { pcp_host, wake, waking: RefCell::default(), notebook, damaged_since }
     }
 }
 
@@ -102,12 +104,19 @@ impl Health for PoolOnThisHost {
         damage
     }
 
+    fn let_sleep(&self) {
+        if let Some(waking) = self.waking.take() {
+            waking.abort();
+        }
+    }
+
     fn wake(&self, pool: &PoolView) {
         let pid_file = damage::files(&pool.settings).pid_file;
         let here = self.wake && damage::is_this_host(&self.pcp_host);
         if let Some(pid_file) = pid_file.filter(|_| here && pool.version.sleeps_in_whole_seconds())
         {
-            tokio::spawn(async move { wake::wake(&pid_file).await });
+            let task = tokio::spawn(async move { wake::wake(&pid_file).await });
+            *self.waking.borrow_mut() = Some(task.abort_handle());
         }
     }
 

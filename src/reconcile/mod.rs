@@ -199,14 +199,14 @@ impl<P: Pool, C: ConfFile, R: Prober, H: Health, K: Keeper> Reconciler<P, C, R, 
     /// Applies a plan as long as its leader leads: after that the rest of it is worth nothing, and
     /// dropped, with the reason.
     async fn carry_out(&self, inputs: &Inputs, plan: &Plan) -> Result<Option<String>, String> {
-        if let Ok(pool) = &inputs.pool
-            && plan.steps.iter().any(|step| matches!(step.act, Act::Promote(_)))
-        {
-            self.observer.health.wake(pool);
-        }
-        let Observer { pool, file, .. } = &self.observer;
+        let Observer { pool, file, health, .. } = &self.observer;
+        let promotes = plan.steps.last().is_some_and(|s| matches!(s.act, Act::Promote(_)));
+        health.let_sleep();
         let apply = async {
             let done = apply(pool, file, &self.keeper, plan).await;
+            if let (Ok(()), Ok(view), true) = (&done, &inputs.pool, promotes) {
+                health.wake(view);
+            }
             done.map(|()| None).map_err(|surprise| chain(&surprise))
         };
         if plan.disruption() == Disruption::Restart {

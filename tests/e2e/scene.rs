@@ -95,6 +95,7 @@ fn clean_up() {
     remove_the_extra_member();
     for pgpool in Pgpool::both() {
         pgpool.heal();
+        pgpool.mend();
         pgpool.agent(&["init"]);
         pgpool.start_agent();
     }

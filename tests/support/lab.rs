@@ -59,6 +59,8 @@ pub struct State {
     /// pgpool cannot read its file.
     pub syntax_error: bool,
     pub looks: usize,
+    /// How often pgpool's session processes were woken.
+    pub woken: usize,
     pub writes: usize,
     /// Every request that arrived, and when.
     pub received: Vec<(Instant, PoolRequest)>,
@@ -99,6 +101,7 @@ impl Lab {
             losses: 0,
             syntax_error: false,
             looks: 0,
+            woken: 0,
             writes: 0,
             received: Vec::new(),
             asked: Vec::new(),

@@ -110,7 +110,11 @@ impl Health for LabHealth {
         self.lab.state().damage.clone()
     }
 
-    fn wake(&self, _: &PoolView) {}
+    fn wake(&self, _: &PoolView) {
+        self.lab.state().woken += 1;
+    }
+
+    fn let_sleep(&self) {}
 
     fn restarts(&self) -> Restarts {
         let state = self.lab.state();
