@@ -40,7 +40,9 @@ pub fn first_success_after_a_failure(tries: &[(Instant, bool)]) -> Instant {
 }
 
 pub fn longest_without(tries: &[(Instant, bool)]) -> f64 {
-    let successes: Vec<_> = tries.iter().filter(|(_, ok)| *ok).map(|(at, _)| *at).collect();
+    // An outage that outlasts the client counts to its end.
+    let counts = tries.iter().enumerate().filter(|(n, (_, ok))| *ok || n + 1 == tries.len());
+    let successes: Vec<_> = counts.map(|(_, (at, _))| *at).collect();
     successes.windows(2).map(|pair| ms(pair[1] - pair[0])).fold(0.0, f64::max)
 }
 
