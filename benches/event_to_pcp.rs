@@ -19,11 +19,10 @@ use std::time::Duration;
 use etcd_client::Client;
 use geo_agent::config::settings::Etcd;
 use geo_agent::model::ids::Address;
-use geo_agent::model::patience::Patience;
-use geo_agent::model::policy::{OnPrimaryLoss, Policy};
+use geo_agent::model::policy::Policy;
 use geo_agent::model::pool::PoolView;
 use geo_agent::model::reach::{Answer, Loss, Reachability};
-use geo_agent::model::restart::{Layout, RestartNote, RestartPolicy};
+use geo_agent::model::restart::{Layout, RestartNote};
 use geo_agent::model::slots::SlotTable;
 use geo_agent::observe::Observer;
 use geo_agent::patroni::follow::Follower;
@@ -113,16 +112,7 @@ fn start_agent(endpoint: &str, fake: &FakePgpool, writable: Rc<RefCell<Address>>
         timeout: Duration::from_secs(5),
         tls: None,
     };
-    let policy = Policy {
-        slots: 16,
-        location: Some("here".to_owned()),
-        location_tag: "location".to_owned(),
-        local_backends: BTreeMap::new(),
-        sql_probe: true,
-        on_primary_loss: OnPrimaryLoss::StandIn,
-        restart: RestartPolicy::default(),
-        patience: Patience::default(),
-    };
+    let policy = Policy { location: Some("here".to_owned()), sql_probe: true, ..Policy::default() };
     let (follower, cluster) = Follower::new(&etcd);
     tokio::spawn(follower.run());
     let pool = PcpClient::new(&fake.pcp_over_socket(), DEADLINE);

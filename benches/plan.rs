@@ -11,11 +11,9 @@ use geo_agent::model::ids::{Address, MemberName, SlotIndex};
 use geo_agent::model::inputs::Inputs;
 use geo_agent::model::orders::Orders;
 use geo_agent::model::past::Past;
-use geo_agent::model::patience::Patience;
-use geo_agent::model::policy::{OnPrimaryLoss, Policy};
+use geo_agent::model::policy::Policy;
 use geo_agent::model::pool::{NodeRole, NodeStatus, PoolNode, PoolVersion, PoolView};
 use geo_agent::model::reach::{Answer, Reachability};
-use geo_agent::model::restart::RestartPolicy;
 use geo_agent::model::slots::{SlotEntry, SlotTable};
 use geo_agent::model::turn::Undone;
 use geo_agent::plan::{check, plan, questions};
@@ -104,12 +102,8 @@ fn inputs(leader: usize) -> Inputs {
         policy: Arc::new(Policy {
             slots: 128,
             location: Some("eu".to_owned()),
-            location_tag: "location".to_owned(),
-            local_backends: BTreeMap::new(),
             sql_probe: true,
-            on_primary_loss: OnPrimaryLoss::StandIn,
-            restart: RestartPolicy::default(),
-            patience: Patience::default(),
+            ..Policy::default()
         }),
         past: Arc::new(Past::default()),
     }

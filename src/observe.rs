@@ -20,7 +20,7 @@ use crate::model::reach::{Loss, Reachability};
 use crate::model::slots::SlotTable;
 use crate::model::turn::Undone;
 use crate::plan::questions;
-use crate::seams::{Ask, ConfFile, Health, Pool, Prober};
+use crate::seams::{Ask, ConfFile, Health, Pool, Prober, chain};
 
 /// How long pgpool's settings are taken as read. They change by a reload or a restart only, and
 /// what hangs on them (version, watchdog, paths) is not urgent; asking costs pgpool some 250 rows.
@@ -236,15 +236,4 @@ impl<P: Pool, C: ConfFile, R: Prober, H: Health> Observer<P, C, R, H> {
         let known = self.settings.borrow();
         known.as_ref().and_then(|s| s.values.get("use_watchdog")).is_some_and(on)
     }
-}
-
-/// An error with its causes, in one line.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }

@@ -15,7 +15,7 @@ use tracing::{info, warn};
 use crate::model::pool::PoolView;
 use crate::model::restart::{Failed, Layout, RestartNote, Stage, UnderWay};
 use crate::model::slots::SlotTable;
-use crate::seams::{Ask, ConfFile, Keeper, Pool};
+use crate::seams::{Ask, ConfFile, Keeper, Pool, chain};
 
 /// pgpool is there in 0.4 s, or, when nobody is writable, after `search_primary_node_timeout` (5 s
 /// recommended). Shorter would undo a restart that is about to succeed; longer would leave clients
@@ -243,15 +243,4 @@ fn has_slots_of(view: &PoolView, table: &SlotTable) -> bool {
 
 fn down(and: String) -> RestartError {
     RestartError::Down { why: "what is under way could not be noted".to_owned(), and }
-}
-
-/// An error with its causes, in one line.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }

@@ -106,3 +106,14 @@ pub trait Keeper {
     /// Has pgpool started; whether it came up is for PCP to say.
     async fn start(&self) -> Result<(), Self::Error>;
 }
+
+/// An error with its causes, in one line.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}

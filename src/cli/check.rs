@@ -11,12 +11,12 @@ use crate::host::{lock, writable};
 use crate::model::cluster::ClusterView;
 use crate::model::ids::{Address, printable};
 use crate::model::reach::Answer;
-use crate::observe::{Questions, chain};
+use crate::observe::Questions;
 use crate::patroni::read::read_each;
 use crate::pgpool_conf::findings::findings;
 use crate::pgpool_conf::settings::with_defaults;
 use crate::probe::SqlProber;
-use crate::seams::{Ask, ConfFile, Pool, Prober};
+use crate::seams::{Ask, ConfFile, Pool, Prober, chain};
 
 use super::peers::{self, Finding};
 use super::{FAILED, text, world};

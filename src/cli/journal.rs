@@ -14,8 +14,8 @@ use crate::host::remembered::Remembered;
 use crate::host::saved_elapsed::SavedElapsed;
 use crate::host::state::{AgentState, HeldSince, LastChange, StateFile};
 use crate::model::past::Past;
-use crate::observe::chain;
 use crate::reconcile::Round;
+use crate::seams::chain;
 
 use super::would::Would;
 

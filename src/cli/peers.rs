@@ -67,23 +67,9 @@ fn other_server<'a>(peer: &'a Peer, slot: SlotIndex, address: &Address) -> Optio
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::BTreeMap;
-
-    use crate::model::patience::Patience;
-    use crate::model::policy::OnPrimaryLoss;
-    use crate::model::restart::RestartPolicy;
 
     fn policy(location: &str) -> Policy {
-        Policy {
-            slots: 16,
-            location: Some(location.to_owned()),
-            location_tag: "location".to_owned(),
-            local_backends: BTreeMap::new(),
-            sql_probe: true,
-            on_primary_loss: OnPrimaryLoss::StandIn,
-            restart: RestartPolicy::default(),
-            patience: Patience::default(),
-        }
+        Policy { location: Some(location.to_owned()), sql_probe: true, ..Policy::default() }
     }
 
     fn trio() -> Watchdog {

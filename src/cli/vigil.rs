@@ -9,10 +9,10 @@ use tracing::warn;
 
 use crate::config::settings::{Config, Etcd};
 use crate::model::reach::Loss;
-use crate::observe::chain;
 use crate::patroni::read::read_once;
 use crate::probe::{SqlProber, vigil};
 use crate::reconcile::Watch;
+use crate::seams::chain;
 
 /// The pause before an etcd that did not answer is asked again.
 const ASK_AGAIN: Duration = Duration::from_millis(500);

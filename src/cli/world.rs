@@ -15,10 +15,11 @@ use crate::model::elapsed::Elapsed;
 use crate::model::inputs::Inputs;
 use crate::model::past::Past;
 use crate::model::policy::Policy;
-use crate::observe::{Observer, Questions, chain};
+use crate::observe::{Observer, Questions};
 use crate::patroni::read::read_once;
 use crate::pcp::client::{DEADLINE, PcpClient};
 use crate::probe::SqlProber;
+use crate::seams::chain;
 
 pub type RealObserver = Observer<PcpClient, ConfFileOnDisk, SqlProber, PoolOnThisHost>;
 

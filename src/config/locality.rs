@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::section::Section;
+use crate::model::policy::Policy;
 use crate::yaml::Node;
 
-const TAG: &str = "location";
 const WEIGHT: f64 = 1.0;
 
 pub(super) struct Locality {
@@ -25,7 +25,7 @@ pub(super) fn check(top: &Section) -> Locality {
     }
     Locality {
         location: location.text("name"),
-        tag: location.text("tag").unwrap_or_else(|| TAG.to_owned()),
+        tag: location.text("tag").unwrap_or_else(|| Policy::default().location_tag),
         local_backends: local_backends(top),
     }
 }

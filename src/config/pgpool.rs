@@ -6,9 +6,9 @@ use super::section::Section;
 use super::settings::{Login, Pcp, Pgpool, Restart, Secret};
 use super::{restart, secret};
 use crate::model::ids::{Address, SLOTS_MAX};
+use crate::model::policy::Policy;
 use crate::model::restart::RestartPolicy;
 
-const SLOTS: u8 = 16;
 const PCP_HOST: &str = "127.0.0.1";
 const PCP_PORT: u16 = 9898;
 // geo-pgpool-mgr's default.
@@ -17,7 +17,7 @@ const TMP_CONFIG_PATH: &str = "/tmp/pgpool.conf";
 /// The section, the size of its slot table, and how pgpool may be restarted.
 pub(super) fn check(section: &Section) -> Option<(Pgpool, u8, RestartPolicy)> {
     let slots = section.whole("slots", 1..=SLOTS_MAX.into());
-    let slots = slots.and_then(|n| u8::try_from(n).ok()).unwrap_or(SLOTS);
+    let slots = slots.and_then(|n| u8::try_from(n).ok()).unwrap_or(Policy::default().slots);
     let (restart, policy) = restart::check(section);
     // With a mode that is wrong, nothing is called missing that supervise mode does without.
     let supervised = matches!(restart, None | Some(Restart::Supervise(_)));

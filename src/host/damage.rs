@@ -33,8 +33,7 @@ pub enum PidFile {
 }
 
 /// Sentences on what a pgpool that answers has lost; empty when it is whole, or cannot be looked
-/// at.
-/// `settings` are pgpool's live ones if they are known, else its file's, which may have changed
+/// at. `settings` are pgpool's live ones if they are known, else its file's, which may have changed
 /// since pgpool started. A path that is not in them is not looked for.
 /// `pcp_host` is where the agent reaches pgpool.
 pub fn damage(settings: &BTreeMap<String, String>, pcp_host: &str) -> Vec<String> {
@@ -53,8 +52,7 @@ pub fn is_this_host(pcp_host: &str) -> bool {
 }
 
 /// Which files these settings make pgpool have. Relative paths are left out. A file may still have
-/// the
-/// `socket_dir` of 4.3 beside the `unix_socket_directories` of 4.4 and later; then the latter
+/// the `socket_dir` of 4.3 beside the `unix_socket_directories` of 4.4 and later; then the latter
 /// counts.
 pub fn files(settings: &BTreeMap<String, String>) -> Files {
     let sockets = |directories: &str, port: &str| -> Vec<PathBuf> {

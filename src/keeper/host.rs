@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::rc::Rc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
@@ -15,7 +15,7 @@ use super::notebook::Notebook;
 use super::owner::Owner;
 use super::{command, ending, status_file};
 use crate::config::settings::Restart;
-use crate::host::{damage, wake};
+use crate::host::{damage, lock, wake};
 use crate::model::pool::PoolView;
 use crate::model::restart::{Layout, RestartNote, Restarts};
 use crate::pcp::client::PcpClient;
@@ -121,7 +121,7 @@ impl Health for PoolOnThisHost {
     }
 
     fn restarts(&self) -> Restarts {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let now = lock::now();
         let note = self.notebook.note();
         let recent = note.began.iter().filter(|then| **then + HOUR > now).count();
         Restarts {

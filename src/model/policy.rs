@@ -36,6 +36,22 @@ pub enum OnPrimaryLoss {
     Wait,
 }
 
+/// What holds when the configuration says nothing.
+impl Default for Policy {
+    fn default() -> Self {
+        Policy {
+            slots: 16,
+            location: None,
+            location_tag: "location".to_owned(),
+            local_backends: BTreeMap::new(),
+            sql_probe: false,
+            on_primary_loss: OnPrimaryLoss::default(),
+            restart: RestartPolicy::default(),
+            patience: Patience::default(),
+        }
+    }
+}
+
 impl Policy {
     /// The read weight of a member that is local to this pgpool; `None` when it is remote. This
     /// host's `local_backends` comes first, then `geo-agent locate`, then the member's own tag.

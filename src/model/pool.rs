@@ -136,7 +136,7 @@ impl PoolVersion {
 
     /// From 4.5 on session processes wait out a node change in whole seconds (hazard 14).
     pub fn sleeps_in_whole_seconds(self) -> bool {
-        self >= PoolVersion::V45
+        !self.ends_busy_sessions()
     }
 
     /// PCP `Z` exists (4.2 and later).

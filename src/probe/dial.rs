@@ -1,11 +1,19 @@
 //! A TCP connection, or what its failure says about the server.
 
 use std::io::{self, ErrorKind};
+use std::time::Duration;
 
 use tokio::net::{TcpStream, lookup_host};
+use tokio::time::timeout;
 
 use crate::model::ids::Address;
 use crate::model::reach::Answer;
+
+/// As [`tcp`], with this long for it.
+pub(super) async fn within(patience: Duration, server: &Address) -> Result<TcpStream, Answer> {
+    let late = |_| Err(Answer::Unreachable(format!("no TCP connection within {patience:?}")));
+    timeout(patience, tcp(server)).await.unwrap_or_else(late)
+}
 
 /// Connects to any of the host's addresses.
 pub(super) async fn tcp(server: &Address) -> Result<TcpStream, Answer> {

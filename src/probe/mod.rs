@@ -71,13 +71,11 @@ impl SqlProber {
 
     /// One server that has this long to take the connection, and the timeout for all.
     async fn ask_within(&self, server: &Address, patience: Duration) -> Answer {
-        let asked = Instant::now();
-        let deadline = asked + self.timeout;
+        let deadline = Instant::now() + self.timeout;
         let after = self.timeout;
-        let stream = match timeout_at(asked + patience, dial::tcp(server)).await {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(answer)) => return answer,
-            Err(_) => return Answer::Unreachable(format!("no TCP connection within {patience:?}")),
+        let stream = match dial::within(patience, server).await {
+            Ok(stream) => stream,
+            Err(answer) => return answer,
         };
         let talk = async {
             match &self.login {

@@ -91,10 +91,9 @@ impl SqlProber {
     async fn hold(&self, server: &Address, patience: &mut Duration) -> Answer {
         let Some(login) = &self.login else { return self.ask_one(server).await };
         let (after, dialled) = (self.timeout, Instant::now());
-        let stream = match timeout(after, dial::tcp(server)).await {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(answer)) => return answer,
-            Err(_) => return Answer::Unreachable(format!("no TCP connection within {after:?}")),
+        let stream = match dial::within(after, server).await {
+            Ok(stream) => stream,
+            Err(answer) => return answer,
         };
         *patience = PATIENCE + dialled.elapsed() * PATIENCE_FACTOR;
         let held = Held { every: self.pause(), timeout: after, open: Notify::new() };

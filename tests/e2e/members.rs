@@ -87,7 +87,7 @@ fn the_leader_itself_changes_its_location() {
     scene.finish();
 }
 
-/// Twelve clients are connected; those that read from eu-2 have 30 s to end.
+/// Twelve clients are connected; those that read from eu-2 have time to end (`drain_timeout`).
 #[test]
 #[ignore = "needs the stack"]
 fn readers_get_time_before_their_replica_leaves() {

@@ -141,12 +141,8 @@ pub fn world() -> World {
         policy: Policy {
             slots: 8,
             location: Some("eu".to_owned()),
-            location_tag: "location".to_owned(),
-            local_backends: BTreeMap::new(),
             sql_probe: true,
-            on_primary_loss: OnPrimaryLoss::StandIn,
-            restart: RestartPolicy::default(),
-            patience: Patience::default(),
+            ..Policy::default()
         },
         elapsed: Elapsed::default(),
         truth: BTreeMap::new(),
