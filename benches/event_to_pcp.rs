@@ -147,11 +147,15 @@ impl Prober for OneWritable {
             true => Answer::Writable,
             false => Answer::ReadOnly,
         };
-        Reachability(servers.iter().map(|s| (s.clone(), answer(s))).collect())
+        servers.iter().map(|s| (s.clone(), answer(s))).collect()
     }
 
     async fn is_lost(&self, _: &Address) -> Option<Loss> {
         None
+    }
+
+    async fn until_writable(&self, _: &Address, _: &dyn Fn() -> Duration) {
+        std::future::pending().await
     }
 }
 

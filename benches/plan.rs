@@ -1,4 +1,5 @@
-//! How long one decision takes with a full table: `cargo bench --bench plan`.
+//! How long one decision takes with a full table: `cargo bench --bench plan`; only what has "check"
+//! in its name: `cargo bench --bench plan -- check`.
 
 use std::collections::BTreeMap;
 use std::hint::black_box;
@@ -13,7 +14,7 @@ use geo_agent::model::orders::Orders;
 use geo_agent::model::past::Past;
 use geo_agent::model::policy::Policy;
 use geo_agent::model::pool::{NodeRole, NodeStatus, PoolNode, PoolVersion, PoolView};
-use geo_agent::model::reach::{Answer, Reachability};
+use geo_agent::model::reach::Answer;
 use geo_agent::model::slots::{SlotEntry, SlotTable};
 use geo_agent::model::turn::Undone;
 use geo_agent::plan::{check, plan, questions};
@@ -22,18 +23,45 @@ const SLOTS: usize = 128;
 const RUNS: usize = 5_000;
 
 fn main() {
-    let converged = inputs(0);
-    let leader_change = inputs(1);
-    assert!(plan(&converged).steps.is_empty());
-    assert_eq!(plan(&leader_change).steps.first().map(|s| s.act.op()), Some("promote"));
+    let converged = inputs(0, SLOTS);
+    let leader_change = inputs(1, SLOTS);
+    let promoted = promoted(1);
+    let ops = |inputs| plan(inputs).steps.iter().map(|s| s.act.op()).collect::<Vec<_>>();
+    assert!(ops(&converged).is_empty());
+    assert_eq!(ops(&leader_change)[0], "promote");
+    assert_eq!(ops(&promoted), vec!["attach"; SLOTS - 1]);
+    let first_table = inputs(0, 1);
+    assert_eq!(ops(&first_table)[..3], ["write_conf", "reload", "attach"]);
+
+    measure("look, converged", || look(&converged));
     measure("plan, converged", || plan(&converged));
-    measure("plan, leader change", || plan(&leader_change));
-    measure("questions, leader change", || questions::servers_to_ask(&leader_change));
-    let decided = plan(&leader_change);
-    measure("check, leader change", || check::faults(&leader_change, &decided));
+    for (name, inputs) in [
+        ("leader change", &leader_change),
+        ("attach after the promote", &promoted),
+        ("first table", &first_table),
+    ] {
+        let decided = plan(inputs);
+        measure(&format!("look, {name}"), || look(inputs));
+        measure(&format!("plan, {name}"), || plan(inputs));
+        measure(&format!("questions, {name}"), || questions::servers_to_ask(inputs));
+        measure(&format!("check, {name}"), || check::faults(inputs, &decided));
+    }
+}
+
+/// All decisions of one look of the daemon.
+fn look(inputs: &Inputs) -> impl Sized {
+    let leave = questions::slots_that_leave(inputs);
+    let urgent = questions::promote_is_due(inputs);
+    let ask = questions::servers_to_ask(inputs);
+    let plan = plan(inputs);
+    (check::faults(inputs, &plan), plan, leave, urgent, ask)
 }
 
 fn measure<T>(what: &str, act: impl Fn() -> T) {
+    let mut wanted = std::env::args().skip(1).filter(|a| !a.starts_with('-')).peekable();
+    if wanted.peek().is_some() && !wanted.any(|w| what.contains(&w)) {
+        return;
+    }
     let mut took: Vec<Duration> = (0..RUNS)
         .map(|_| {
             let start = Instant::now();
@@ -43,12 +71,23 @@ fn measure<T>(what: &str, act: impl Fn() -> T) {
         .collect();
     took.sort();
     let micros = |d: Duration| d.as_secs_f64() * 1e6;
-    let (median, p99) = (micros(took[RUNS / 2]), micros(took[RUNS * 99 / 100]));
-    println!("{what}, {SLOTS} slots: median {median:.1} us, p99 {p99:.1} us");
+    let [best, median, p99] = [0, RUNS / 2, RUNS * 99 / 100].map(|n| micros(took[n]));
+    println!("{what}, {SLOTS} slots: best {best:.1} us, median {median:.1} us, p99 {p99:.1} us");
 }
 
-/// All local and attached; pgpool's primary is slot 0.
-fn inputs(leader: usize) -> Inputs {
+/// Right after a promote: nobody but the new leader is attached.
+fn promoted(leader: usize) -> Inputs {
+    let mut inputs = inputs(leader, SLOTS);
+    for (slot, node) in inputs.pool.iter_mut().flat_map(|p| &mut p.nodes) {
+        let leads = slot.get() == leader;
+        node.status = if leads { NodeStatus::Up } else { NodeStatus::Down };
+        node.role = if leads { NodeRole::Primary } else { NodeRole::Standby };
+    }
+    inputs
+}
+
+/// All local; pgpool and the file know the first ones, all attached; pgpool's primary is slot 0.
+fn inputs(leader: usize, known: usize) -> Inputs {
     let address = |n: usize| Address::new(&format!("10.0.0.{n}"), 5432).expect("an address");
     let name = |n: usize| MemberName::new(format!("node-{n:03}"));
     let slot = |n: usize| SlotIndex::new(n).expect("a slot number");
@@ -73,7 +112,7 @@ fn inputs(leader: usize) -> Inputs {
         status: NodeStatus::Up,
         quarantined: false,
         role: if n == 0 { NodeRole::Primary } else { NodeRole::Standby },
-        share: 1.0 / SLOTS as f64,
+        share: 1.0 / known as f64,
         changed: None,
     };
     let answer = |n: usize| if n == leader { Answer::Writable } else { Answer::ReadOnly };
@@ -84,18 +123,18 @@ fn inputs(leader: usize) -> Inputs {
             ..ClusterView::default()
         })),
         pool: Ok(PoolView {
-            nodes: (0..SLOTS).map(|n| (slot(n), node(n))).collect(),
+            nodes: (0..known).map(|n| (slot(n), node(n))).collect(),
             version: PoolVersion::V46,
             ..PoolView::default()
         }),
         file_edited: false,
         file: Ok(SlotTable {
-            entries: (0..SLOTS)
+            entries: (0..known)
                 .map(|n| (slot(n), SlotEntry::new(name(n), &address(n), 1.0)))
                 .collect(),
         }),
         lost: None,
-        reach: Reachability((0..SLOTS).map(|n| (address(n), answer(n))).collect()),
+        reach: (0..SLOTS).map(|n| (address(n), answer(n))).collect(),
         undone: Undone::default(),
         elapsed: Elapsed::default(),
         restarts: Default::default(),

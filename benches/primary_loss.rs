@@ -19,12 +19,12 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use support::{READ, address, client, line, longest_without, rounds, runtime, stack, suite};
+use support::{
+    CONFIG, READ, address, client, line, longest_without, rounds, runtime, stack, suite,
+};
 
 /// Longer than the lease of 20 s, a failover and pgpool's own search.
 const UNTIL_IT_IS_OVER: Duration = Duration::from_secs(40);
-
-const CONFIG: &str = "/etc/geo-agent/config.yaml";
 
 fn main() {
     let event = std::env::var("EVENT").unwrap_or_else(|_| "crash".to_owned());

@@ -3,7 +3,8 @@
 //! Three clients side by side, each on a new connection every 10 ms: one writes straight to the member
 //! that becomes leader, one writes through pgpool, one reads through pgpool. The **gap** is the first
 //! write through pgpool minus the first write straight on the new leader; beside it stands the longest
-//! time without a read. THROUGH=pgpool-eu (the default) watches the pgpool to which the leader is
+//! time without a read: until the new leader is writable, which is around the promote, and in all, the
+//! later attach of the old leader included. THROUGH=pgpool-eu (the default) watches the pgpool to which the leader is
 //! local, THROUGH=pgpool-us the one to which it is remote. One at a time: more clients than these three
 //! keep two cores so busy that the clients are what is measured.
 //!
@@ -21,9 +22,12 @@ use std::time::{Duration, Instant};
 use tokio::time::sleep;
 
 use support::{
-    Client, READ, WRITE, address, client, first_success_after_a_failure, line, longest_without, ms,
-    rounds, runtime, stack, suite,
+    Client, READ, WRITE, address, client, first_success_after_a_failure, fresh_agent, give_back,
+    line, longest_without, longest_without_before, ms, rounds, runtime, stack, suite,
 };
+
+/// Until the old leader is a standby, has been good for two seconds, and is attached.
+const UNTIL_IT_IS_OVER: Duration = Duration::from_secs(8);
 
 fn main() {
     runtime().block_on(measure(rounds(3)));
@@ -33,36 +37,42 @@ async fn measure(rounds: usize) {
     let pgpool = std::env::var("THROUGH").unwrap_or_else(|_| "pgpool-eu".to_owned());
     let mut figures = Figures::default();
     println!("{}: {rounds} switchovers between eu-1 and eu-2, through {pgpool}", suite());
-    println!("round   to     write gap   without a read");
+    println!("round   to     write gap   no read: promote       in all");
     for round in 1..=rounds {
         let target = if stack(&["leader"]).trim() == "eu-1" { "eu-2" } else { "eu-1" };
-        let Round { gap, no_read } = switchover(target, &pgpool).await;
-        println!("{round:>5}   {target}  {gap:>8.1} ms  {no_read:>8.1} ms");
+        let Round { gap, at_promote, in_all } = switchover(target, &pgpool).await;
+        println!("{round:>5}   {target}  {gap:>8.1} ms   {at_promote:>9.0} ms   {in_all:>9.0} ms");
         figures.gaps.push(gap);
-        figures.no_reads.push(no_read);
+        figures.at_promote.push(at_promote);
+        figures.in_all.push(in_all);
     }
+    give_back(&pgpool);
     figures.print();
 }
 
 struct Round {
     gap: f64,
-    no_read: f64,
+    at_promote: f64,
+    in_all: f64,
 }
 
 #[derive(Default)]
 struct Figures {
     gaps: Vec<f64>,
-    no_reads: Vec<f64>,
+    at_promote: Vec<f64>,
+    in_all: Vec<f64>,
 }
 
 impl Figures {
     fn print(self) {
-        println!("write gap:      {}", line(self.gaps));
-        println!("without a read: {}", line(self.no_reads));
+        println!("write gap:                          {}", line(self.gaps));
+        println!("without a read, around the promote: {}", line(self.at_promote));
+        println!("without a read, in all:             {}", line(self.in_all));
     }
 }
 
 async fn switchover(target: &str, pgpool: &str) -> Round {
+    fresh_agent(pgpool);
     stack(&["wait"]);
     sleep(Duration::from_secs(3)).await;
     let stop = Arc::new(AtomicBool::new(false));
@@ -73,7 +83,7 @@ async fn switchover(target: &str, pgpool: &str) -> Round {
     let target = target.to_owned();
     let ordered = tokio::task::spawn_blocking(move || stack(&["switchover", &target]));
     ordered.await.expect("the switchover was ordered");
-    sleep(Duration::from_secs(4)).await;
+    sleep(UNTIL_IT_IS_OVER).await;
     stop.store(true, Ordering::Relaxed);
     let writable = first_success_after_a_failure(&direct.await.expect("the direct writer"));
     judge(writer, reader, writable).await
@@ -85,5 +95,7 @@ async fn judge(writer: Client, reader: Client, writable: Instant) -> Round {
         true => ms(through - writable),
         false => -ms(writable - through),
     };
-    Round { gap, no_read: longest_without(&reader.await.expect("the reader")) }
+    let reads = reader.await.expect("the reader");
+    let at_promote = longest_without_before(&reads, writable);
+    Round { gap, at_promote, in_all: longest_without(&reads) }
 }

@@ -130,13 +130,21 @@ impl<P: Pool, C: ConfFile, R: Prober, H: Health> Observer<P, C, R, H> {
         {
             inputs.lost = self.prober.is_lost(&primary).await; // nobody watches for a single plan
         }
-        if questions == Questions::All || !urgent {
-            let servers = questions::servers_to_ask(&inputs);
-            if !servers.is_empty() {
-                inputs.reach = self.prober.ask(&servers).await;
-            }
+        let doubts = inputs.elapsed.leader_stays && questions::promote_is_ours(&inputs);
+        if questions == Questions::All || !urgent || doubts {
+            self.ask(&mut inputs).await;
         }
         inputs
+    }
+
+    /// Asks whom a plan hangs on. Answers may raise further questions: when nobody near answers,
+    /// those who are farther away are next.
+    async fn ask(&self, inputs: &mut Inputs) {
+        let mut servers = questions::servers_to_ask(inputs);
+        while !servers.is_empty() {
+            inputs.reach.extend(self.prober.ask(&servers).await);
+            servers = questions::servers_left_to_ask(inputs);
+        }
     }
 
     /// What time has to say to these inputs. Who reads where is asked only when somebody leaves.

@@ -46,7 +46,7 @@ impl fmt::Display for RestartError {
             RestartError::Down { why, and } => write!(
                 f,
                 "the restart failed ({why}), and pgpool did not come back with the old slot table \
-                 either ({and}): it is in pgpool.conf; look at pgpool's log and start it"
+                 either ({and}): geo-agent tries on; look at pgpool's log"
             ),
         }
     }
@@ -137,7 +137,8 @@ impl<P: Pool, C: ConfFile, K: Keeper> Restart<'_, P, C, K> {
         self.back(it).await
     }
 
-    /// The old file; and pgpool started anew, unless it still runs with it.
+    /// The old file; and pgpool started anew, unless it still runs with it. It stays under way
+    /// until that is so: who has ended pgpool does not leave it down.
     async fn back(&self, it: UnderWay) -> Result<(), RestartError> {
         let why = it.why_back.clone().unwrap_or_default();
         let failed = Failed { with: it.to.table.clone(), why: why.clone() };
@@ -152,12 +153,11 @@ impl<P: Pool, C: ConfFile, K: Keeper> Restart<'_, P, C, K> {
             }
             self.start(&it, &it.from).await
         };
-        let returned = returned.await;
+        if let Err(and) = returned.await {
+            return Err(RestartError::Down { why, and });
+        }
         self.close(Some(failed)).map_err(down)?;
-        Err(match returned {
-            Ok(()) => RestartError::Undone { why },
-            Err(and) => RestartError::Down { why, and },
-        })
+        Err(RestartError::Undone { why })
     }
 
     async fn write(&self, table: &SlotTable) -> Result<(), String> {

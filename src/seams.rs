@@ -2,6 +2,7 @@
 #![allow(async_fn_in_trait)] // one thread, no dyn: nobody needs the futures to be Send
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use crate::model::ids::{Address, SlotIndex};
 use crate::model::pool::PoolView;
@@ -66,6 +67,9 @@ pub trait Prober {
 
     /// Whether nobody can use this server: asks once, and again until it is sure.
     async fn is_lost(&self, server: &Address) -> Option<Loss>;
+
+    /// Resolves when this server says that it is writable. Between two questions is `pause`.
+    async fn until_writable(&self, server: &Address, pause: &dyn Fn() -> Duration);
 }
 
 /// pgpool as a set of files and processes on this host.

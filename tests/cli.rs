@@ -169,6 +169,25 @@ fn init_adopts_what_is_there_and_changes_nothing_the_second_time() {
 }
 
 #[test]
+fn a_pgpool_with_a_watchdog_is_not_left_with_an_empty_table_without_a_word() {
+    let scratch = Scratch::new("init-watchdog");
+    fs::write(scratch.conf(), "use_watchdog = on\n").unwrap();
+    for _ in 0..2 {
+        let init = scratch.run(&["init"]);
+        assert_eq!(init.status.code(), Some(1));
+        for said in ["must not be started", "crashes", NOBODY] {
+            assert!(text(&init.stderr).contains(said), "no {said} in: {}", text(&init.stderr));
+        }
+        assert_eq!(fs::read(scratch.conf()).unwrap(), b"use_watchdog = on\n");
+    }
+    assert!(text(&scratch.run(&["check"]).stdout).contains("crashes"));
+    let all = "use_watchdog = on\nbackend_hostname0 = '10.0.0.1'\nbackend_port0 = 5432\n";
+    fs::write(scratch.conf(), all).unwrap();
+    assert_eq!(scratch.run(&["init"]).status.code(), Some(0));
+    assert!(!text(&scratch.run(&["check"]).stdout).contains("crashes"));
+}
+
+#[test]
 fn without_etcd_a_plan_is_an_error_with_its_reason() {
     let scratch = Scratch::new("no-etcd");
     scratch.run(&["init"]);

@@ -9,6 +9,7 @@ use geo_agent::history::{History, Now};
 use geo_agent::model::cluster::State;
 use geo_agent::model::elapsed::{Elapsed, Trial};
 use geo_agent::model::ids::{MemberName, SlotIndex};
+use geo_agent::model::policy::Tier;
 use geo_agent::model::pool::Sessions;
 
 use support::world::{World, slot, world};
@@ -32,9 +33,15 @@ impl Watch {
         Now { steady: self.start + at, wall: UNIX_EPOCH + s(1_000_000) + at }
     }
 
+    /// What time has to say of the members; whose key is no news has a test of its own.
     fn look(&mut self, at: Duration, world: &World) -> Elapsed {
         let now = self.now(at);
-        self.history.look(&world.inputs(), now)
+        Elapsed { leader_stays: false, ..self.history.look(&world.inputs(), now) }
+    }
+
+    fn leader_stays(&mut self, at: Duration, world: &World) -> bool {
+        let now = self.now(at);
+        self.history.look(&world.inputs(), now).leader_stays
     }
 
     fn leave(&mut self, at: Duration, world: &World, slots: &[usize]) -> BTreeSet<SlotIndex> {
@@ -47,6 +54,14 @@ impl Watch {
     fn next(&self, at: Duration) -> Option<Duration> {
         self.history.next_change(self.start + at)
     }
+}
+
+#[test]
+fn a_leader_key_is_news_once() {
+    let mut it = Watch::start();
+    let moved = good().leads_now("eu-2");
+    let looks = [good(), good(), moved.clone(), moved].map(|world| it.leader_stays(s(1), &world));
+    assert_eq!(looks, [false, true, false, true]);
 }
 
 fn good() -> World {
@@ -281,6 +296,27 @@ fn what_may_not_have_been_a_hand_is_none() {
     let silent = World { pool_seen: Err("connection refused".to_owned()), ..good() };
     away.look(s(1), &silent);
     assert_eq!(away.look(s(5), &without(&good(), 1)).by_hand, [].into(), "pgpool was away");
+}
+
+#[test]
+fn who_has_just_fallen_is_known_where_farther_tiers_wait_for_it() {
+    let tiered = |mut it: World| {
+        it.policy.farther = vec![Tier::Any];
+        it
+    };
+    let crashed = |it: World| it.with("eu-2", |m| m.state = State::NotServing("crashed".into()));
+    let eu_2 = BTreeSet::from([MemberName::new("eu-2")]);
+    let mut watch = Watch::start();
+    watch.look(s(0), &tiered(good()));
+    assert_eq!(watch.look(s(5), &tiered(crashed(good()))).fell, eu_2);
+    assert_eq!(watch.next(s(5)), Some(s(2)), "attach_after");
+    assert_eq!(watch.look(s(6), &tiered(crashed(good()))).fell, eu_2);
+    assert_eq!(watch.look(s(7), &tiered(crashed(good()))).fell, [].into());
+    watch.look(s(8), &tiered(good()));
+    assert_eq!(watch.look(s(20), &tiered(crashed(good()))).fell, eu_2, "again");
+    assert_eq!(watch.look(s(20), &crashed(good())).fell, [].into(), "nobody asks");
+    let mut new = Watch::start();
+    assert_eq!(new.look(s(0), &tiered(crashed(good()))).fell, [].into(), "it never served");
 }
 
 #[test]

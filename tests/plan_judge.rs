@@ -5,10 +5,12 @@ mod support;
 
 use std::time::Duration;
 
+use geo_agent::model::orders::Held;
 use geo_agent::model::plan::{Act, Disruption, Plan, Step};
-use geo_agent::model::policy::OnPrimaryLoss;
+use geo_agent::model::policy::{OnPrimaryLoss, Policy, Tier};
 use geo_agent::model::pool::Watchdog;
 use geo_agent::model::reach::{Answer, Loss};
+use geo_agent::model::restart::{Layout, RestartMode};
 use geo_agent::plan::check;
 
 use support::world::{Asking, World, home, slot, world};
@@ -31,10 +33,11 @@ fn finds_nothing(world: &World, steps: impl IntoIterator<Item = Act>) {
     assert_eq!(check::faults(&world.inputs(), &plan), Vec::<String>::new());
 }
 
-/// eu-1 leads, eu-2 reads, us-1 is detached; every server has been asked.
+/// eu-1 leads, eu-2 reads, us-1 is detached and as good as local; every server has been asked.
 fn usual() -> World {
     let it = world().leader("eu-1").replica("eu-2").replica("us-1");
-    let it = it.primary("eu-1").up("eu-2", 1.0).down("us-1");
+    let mut it = it.primary("eu-1").up("eu-2", 1.0).down("us-1");
+    it.policy.local_backends.insert("us-1".to_owned(), 1.0);
     World { asking: Asking::Everybody, ..it }
 }
 
@@ -139,6 +142,31 @@ fn a_wrong_attach_is_found() {
 }
 
 #[test]
+fn a_far_attach_beside_a_nearer_reader_is_found() {
+    let tiered = |tier: &str, mut w: World| {
+        w.policy.local_backends.clear();
+        w.policy.farther = vec![Tier::Places(vec![tier.to_owned()]), Tier::Any];
+        w
+    };
+    finds("of tier 1, while slot 0", &tiered("us", usual()), [Act::Attach(slot(2))]);
+    let untiered = World { policy: Policy::default(), ..usual() };
+    finds("in no tier", &untiered, [Act::Attach(slot(2))]);
+    let held = |w: World, name| w.with(name, |m| m.orders.held = Some(Held::default()));
+    let alone = held(tiered("us", held(usual(), "eu-1")), "eu-2");
+    finds_nothing(&alone, [Act::Attach(slot(2))]);
+    let two = World { asking: Asking::Everybody, ..alone.replica("ap-1").down("ap-1") };
+    finds("slot 3 of tier 2, while slot 2", &two, attaches_with_reads(&two));
+    finds("of tier 2, while slot 0", &tiered("ca", usual()), [Act::Attach(slot(2))]);
+}
+
+/// Both far ones get a weight, then the nearer and the farther one are attached.
+fn attaches_with_reads(world: &World) -> Vec<Act> {
+    let mut table = world.file.clone().expect("a table");
+    table.entries.values_mut().for_each(|e| e.weight = 1.0);
+    vec![Act::WriteConf(table), Act::Reload, Act::Attach(slot(2)), Act::Attach(slot(3))]
+}
+
+#[test]
 fn a_wrong_table_is_found() {
     let world = usual();
     let good = world.file.clone().expect("a table");
@@ -167,4 +195,101 @@ fn a_wrong_table_is_found() {
 fn a_promote_of_a_slot_without_reads_is_found() {
     let world = world().leader("eu-2").replica("eu-1").primary("eu-1").up("eu-2", 0.0);
     finds("weight 0", &world, [Act::Promote(slot(1))]);
+}
+
+/// Three slots: eu-0 has left for good and eu-3 has come; a restart is allowed.
+fn full() -> World {
+    let it = world().leader("eu-1").replica("eu-2").replica("eu-3");
+    let mut it = it.down("eu-0").primary("eu-1").up("eu-2", 1.0);
+    it.policy.slots = 3;
+    it.policy.restart.mode = RestartMode::Command;
+    it.policy.restart.max_per_hour = 1;
+    World { asking: Asking::Everybody, ..it }
+}
+
+/// The layout that the planner itself wants: eu-1, eu-2, eu-3, all attached.
+fn wanted(world: &World) -> Layout {
+    match &world.plan().steps[..] {
+        [Step { act: Act::Restart(layout), .. }] => layout.clone(),
+        other => panic!("no restart, but {other:?}"),
+    }
+}
+
+/// The wanted restart, with its layout changed before, in a world that is changed after.
+#[track_caller]
+fn finds_in_restart(fault: &str, layout: fn(&mut Layout), world: fn(World) -> World) {
+    let mut spoilt = wanted(&full());
+    layout(&mut spoilt);
+    finds(fault, &world(full()), [Act::Restart(spoilt)]);
+}
+
+#[test]
+fn a_restart_against_the_policy_is_found() {
+    finds_nothing(&full(), [Act::Restart(wanted(&full()))]);
+    let never = |mut w: World| {
+        w.policy.restart.mode = RestartMode::Never;
+        w
+    };
+    finds_in_restart("without leave", |_| {}, never);
+    let blind = |w| World { file: Err("no table".to_owned()), ..w };
+    finds_in_restart("without a file", |_| {}, blind);
+    let layout = wanted(&full());
+    finds("steps follow a restart", &full(), [Act::Restart(layout), Act::Reload]);
+    let watched = |mut w: World| {
+        let nodes = vec![("wd-1".to_owned(), "LEADER".to_owned())];
+        w.pool.watchdog = Some(Watchdog { nodes, leader: Some("wd-1".to_owned()), quorum: true });
+        w
+    };
+    finds_in_restart("have the old numbers", |_| {}, watched);
+    let mut as_it_is = watched(full());
+    as_it_is.damage = vec!["the pid file is gone".to_owned()];
+    as_it_is.restarts.damage_lasts = true;
+    finds_nothing(&as_it_is, [Act::Restart(wanted(&as_it_is))]);
+}
+
+#[test]
+fn a_restart_with_a_wrong_table_is_found() {
+    let gap = |l: &mut Layout| {
+        let last = l.table.entries.remove(&slot(2)).expect("a third slot");
+        l.table.entries.insert(slot(3), last);
+    };
+    finds_in_restart("has gaps", gap, |w| w);
+    let without_eu_2 = |l: &mut Layout| {
+        let last = l.table.entries.remove(&slot(2)).expect("a third slot");
+        l.table.entries.insert(slot(1), last);
+        l.attached.remove(&slot(2));
+    };
+    let lost = "eu-2.db:5432 is attached and loses its slot";
+    finds_in_restart(lost, without_eu_2, |w| w);
+    let unreadable = |w: World| w.with("eu-2", |m| m.address = Err("no port".to_owned()));
+    finds_in_restart(lost, without_eu_2, unreadable);
+    let mut departed = full();
+    departed.view().members.retain(|name, _| name.as_raw() != "eu-2");
+    let mut layout = wanted(&full());
+    without_eu_2(&mut layout);
+    finds_nothing(&departed, [Act::Restart(layout)]);
+    let readless = |l: &mut Layout| l.table.entries.values_mut().for_each(|e| e.weight = 0.0);
+    finds_in_restart("weight 0", readless, |w| w);
+}
+
+#[test]
+fn a_restart_that_comes_up_wrong_is_found() {
+    let as_wanted = |_: &mut Layout| {};
+    finds_in_restart("log in to slot 1", as_wanted, |w| silent("eu-2", w));
+    finds_in_restart("log in to slot 0", as_wanted, |w| World { asking: Asking::Never, ..w });
+    let beyond = |l: &mut Layout| l.attached.extend([slot(7)]);
+    finds_in_restart("log in to slot 7", beyond, |w| w);
+    let gone = |w: World| w.answers("eu-3", Answer::Dead("connection refused".to_owned()));
+    finds_in_restart("slot 2 would come up attached, and nobody", as_wanted, gone);
+    let rival = |w: World| w.answers("eu-3", Answer::Writable);
+    finds_in_restart("might take slot 2 for its primary", as_wanted, rival);
+    let without = |l: &mut Layout| l.attached.retain(|s| *s != slot(0));
+    finds_in_restart("without the leader", without, |w| w);
+    let leaderless = |mut w: World| {
+        w.view().leader = None;
+        w.answers("eu-1", Answer::ReadOnly)
+    };
+    finds_in_restart("without the leader", as_wanted, leaderless);
+    let recovers = |w: World| w.answers("eu-1", Answer::ReadOnly);
+    finds_in_restart("find no primary: eu-1 is still in recovery", as_wanted, recovers);
 }

@@ -140,6 +140,9 @@ fn after_all_of_a_plan_nothing_is_left_to_do() {
         }
         w.apply_all(&plan);
         let then = w.plan();
+        if a_farther_one_leaves(&then) {
+            return settle(&mut w);
+        }
         let left: Vec<_> = then.steps.iter().map(line_of_step).collect();
         none("left to do", &left, &plan)
     });
@@ -192,6 +195,58 @@ fn what_the_servers_say_in_the_end_is_all_that_matters() {
     });
 }
 
+/// In the end the reads are with the nearest who can have them, and nobody else is attached for it.
+#[test]
+fn no_farther_tier_serves_beside_a_nearer_one() {
+    let seen = std::cell::Cell::new((0, 0));
+    in_every_world(|mut w| {
+        w.asking = Asking::AsNeeded;
+        settle(&mut w)?;
+        let known = w.inputs_are_known() && w.file.is_ok() && w.leader_is_attached();
+        if !known || w.policy.farther.is_empty() || a_server_has_two_slots(&w) {
+            return Ok(());
+        }
+        if somebody_waits(&w) || w.pool.watchdog.is_some() || w.asking == Asking::Never {
+            return Ok(());
+        }
+        let leader = w.view_of().and_then(|c| c.leader.clone());
+        let inputs = w.inputs();
+        let plan = w.plan();
+        let reads = plan.slots.iter().filter(|r| {
+            let from = r.from.filter(|f| f.status == SlotStatus::Up && f.weight > 0.0);
+            from.is_some() && r.member != leader
+        });
+        let tiers: BTreeSet<_> = reads.filter_map(|r| r.tier).collect();
+        if tiers.len() > 1 {
+            return Err(format!("tiers {tiers:?} serve: {}", print(&plan)));
+        }
+        let (near, far) = seen.get();
+        seen.set((near + usize::from(tiers.contains(&0)), far + usize::from(tiers > [0].into())));
+        // Nobody has the reads but the leader, though it is far: then nobody can.
+        let members = inputs.cluster.iter().flat_map(|c| c.members.values());
+        let local = |m: &&Member| w.policy.local_weight(m).is_some();
+        let leads = |m: &Member| Some(&m.name) == leader.as_ref();
+        let can = |m: &&Member| {
+            let answers = m.address.as_ref().is_ok_and(|a| w.is(a) == Answer::ReadOnly);
+            let shared = members_at(&w, m) > 1 || m.orders.held.is_some() || m.noloadbalance;
+            let far = w.policy.tier(m).is_some_and(|tier| tier > 0);
+            far && m.is_serving() && answers && !shared && w.policy.patience.max_lag.is_none()
+        };
+        let idle = members.clone().filter(can).find(|m| !leads(m));
+        let of_a_leader = members.filter(local).any(leads);
+        let Some(idle) = idle.filter(|_| tiers.is_empty() && !of_a_leader) else { return Ok(()) };
+        let leads_at = Ground::of(&inputs).ok().and_then(|g| g.why_not_writable());
+        let nearer = w.policy.tier(idle) <= leader_tier(&w).or(Some(usize::MAX));
+        let (calm, has_slot) = (plan.holds.is_empty(), slot_of(&plan, idle));
+        match leads_at.is_none() && nearer && calm && has_slot {
+            true => Err(format!("{} does not serve: {}", idle.name, print(&plan))),
+            false => Ok(()),
+        }
+    });
+    let (near, far) = seen.get();
+    assert!(near >= 20 && far >= 20, "{near} {far}");
+}
+
 /// At a quiet moment a restart is allowed: whoever served serves on, and what it was for is done.
 #[test]
 fn a_restart_loses_nobody_and_leaves_nothing_to_do() {
@@ -233,6 +288,9 @@ fn a_restart_loses_nobody_and_leaves_nothing_to_do() {
             }
         }
         if two_are_writable(&w) || a_server_has_two_slots(&w) {
+            return settle(&mut w);
+        }
+        if a_farther_one_leaves(&w.plan()) {
             return settle(&mut w);
         }
         let left: Vec<_> = w.plan().steps.iter().map(line_of_step).collect();
@@ -567,6 +625,8 @@ fn the_draw_reaches_every_kind_of_plan() {
             ("standby leader", "standby leader reads"),
             ("in place of", "another's turn"),
             ("held", "held one goes"),
+            ("no nearer replica", "farther one comes"),
+            ("at least as near", "farther one goes"),
             ("by order", "located by order"),
         ] {
             if plan.steps.iter().any(|s| s.reason.contains(word)) {
@@ -585,6 +645,7 @@ fn the_draw_reaches_every_kind_of_plan() {
             ("vanished", "vanished"),
             ("has been good", "unproven"),
             ("by hand", "detached by hand"),
+            ("nearer replica is back", "nearer one awaited"),
             ("sessions have ended", "draining"),
             ("gets no reads", "far behind"),
         ] {
@@ -602,8 +663,28 @@ fn the_draw_reaches_every_kind_of_plan() {
     });
     let seen = seen.into_inner();
     println!("{seen:#?}");
-    assert_eq!(seen.len(), 32, "{seen:#?}");
+    assert_eq!(seen.len(), 35, "{seen:#?}");
     assert!(seen.values().all(|n| *n >= 10), "{seen:#?}");
+}
+
+/// Not before a nearer one is seen to be attached, which is one look later.
+fn a_farther_one_leaves(plan: &Plan) -> bool {
+    let steps = plan.steps.iter().map(|s| &s.reason);
+    let mut reasons = steps.chain(plan.holds.iter().map(|h| &h.reason));
+    reasons.any(|r| r.contains("at least as near"))
+}
+
+fn members_at(w: &World, member: &Member) -> usize {
+    let members = w.cluster.iter().flat_map(|c| c.members.values());
+    members.filter(|m| m.address == member.address).count()
+}
+
+fn leader_tier(w: &World) -> Option<usize> {
+    w.policy.tier(w.view_of()?.leader_member()?)
+}
+
+fn slot_of(plan: &Plan, member: &Member) -> bool {
+    plan.slots.iter().any(|r| r.member.as_ref() == Some(&member.name))
 }
 
 fn two_are_writable(w: &World) -> bool {
@@ -622,8 +703,8 @@ fn a_server_has_two_slots(w: &World) -> bool {
 
 /// Time keeps somebody out as long as he is out, or in as long as he is in.
 fn somebody_waits(w: &World) -> bool {
-    let Elapsed { unproven, restart_due: _, draining, by_hand } = &w.elapsed;
-    !(unproven.is_empty() && draining.is_empty() && by_hand.is_empty())
+    let Elapsed { unproven, fell, restart_due: _, draining, by_hand, leader_stays: _ } = &w.elapsed;
+    !(unproven.is_empty() && fell.is_empty() && draining.is_empty() && by_hand.is_empty())
 }
 
 /// A reader that hangs stays attached until an attach makes it an obstacle: whether one comes depends

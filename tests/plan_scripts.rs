@@ -4,6 +4,7 @@
 //! | line | meaning |
 //! |---|---|
 //! | `location eu`, `slots 3`, `version 4.3`, `weight eu-1=2` | the operator's policy |
+//! | `locations us+ca any` | the tiers after the local one |
 //! | `cluster eu-1=leader eu-2=replica us-1=replica` | what Patroni says; `eu-1` is in location `eu` |
 //! | `cluster eu-1=leader eu-2=starting eu-3=malformed eu-4=replica,noloadbalance@new.db:5433` | oddities |
 //! | `cluster id:7 eu-1=leader,timeline:3 eu-2=replica,held us-1=replica,in:eu` | cluster id; orders |
@@ -12,9 +13,10 @@
 //! | `pool 0:eu-1=primary 1:eu-2=up 2:us-1=down 3:gap 4:spoilt`, `pool unknown` | pgpool |
 //! | `file 0:eu-1=1 1:eu-2=1`, `file as pool`, `file lost`, `file edited` | the slot table and its weights |
 //! | `reach eu-1=writable eu-2=hung`, `reach well`, `reach nobody` | how servers answer if asked |
+//! | `far us-1=80ms ca-1=20ms` | their round trips, if they are asked |
 //! | `lsn eu-2=100`, `sync eu-2`, `switchover eu-1 eu-2` | more of Patroni's word; `cluster` ends it |
 //! | `lost eu-1`, `lost nobody`, `loss wait` | what the watch of pgpool's primary says; the policy |
-//! | `elapsed unproven:eu-3=8/3 draining:1 by-hand:2 restart:eu-2`, `elapsed nothing` | the clock: 8 s after 3 falls, … |
+//! | `elapsed unproven:eu-3=8/3 draining:1 by-hand:2 restart:eu-2 fell:eu-4 stays:leader`, `elapsed nothing` | the clock: 8 s after 3 falls, … |
 //! | `max_lag 16MB`, `behind eu-2=20MB eu-3=0MB` | how far is too far, and how far each is |
 //! | `restart command 02:00-04:00 max=2 below=10`, `minute 180`, `restarts 1`, `failed why` | restarts: policy, time, past |
 //! | `damage pid file is gone`, `damage new …` | pgpool is broken, for long or only now |
@@ -39,7 +41,7 @@ use geo_agent::model::elapsed::{Elapsed, Trial};
 use geo_agent::model::ids::{Address, MemberName, SlotIndex};
 use geo_agent::model::orders::Held;
 use geo_agent::model::plan::{Act, Step};
-use geo_agent::model::policy::OnPrimaryLoss;
+use geo_agent::model::policy::{OnPrimaryLoss, Tier};
 use geo_agent::model::pool::{NodeStatus, PoolVersion, Sessions, Watchdog};
 use geo_agent::model::reach::{Answer, Loss};
 use geo_agent::model::restart::{DaySpan, Failed, RestartMode, RestartPolicy};
@@ -113,6 +115,7 @@ impl Play {
         let rest: Vec<&str> = words.collect();
         match verb {
             "location" => self.world.policy.location = rest.first().map(|l| (*l).to_owned()),
+            "locations" => self.world.policy.farther = tiers(&rest),
             "slots" => self.world.policy.slots = rest[0].parse().expect("a number of slots"),
             "version" => self.world.pool.version = version(rest[0]),
             "weight" => self.weights(&rest),
@@ -120,6 +123,7 @@ impl Play {
             "pool" => self.pool(&rest),
             "file" => self.file(&rest),
             "reach" => self.reach(&rest),
+            "far" => self.far(&rest),
             "remember" => self.remember(rest[0]),
             "lsn" => self.lsns(&rest),
             "sync" => self.world.view().sync_standbys = rest.iter().map(|n| (*n).into()).collect(),
@@ -217,11 +221,21 @@ impl Play {
                     let trial = Trial { lasts, falls: falls.parse().expect("a number of falls") };
                     elapsed.unproven.insert(MemberName::new(name), trial);
                 }
+                "stays" => elapsed.leader_stays = true,
+                "fell" => drop(elapsed.fell.insert(MemberName::new(whom))),
                 "restart" => drop(elapsed.restart_due.insert(MemberName::new(whom))),
                 "draining" => drop(elapsed.draining.insert(at(whom))),
                 "by-hand" => drop(elapsed.by_hand.insert(at(whom))),
                 other => panic!("no such fact: {other}"),
             }
+        }
+    }
+
+    fn far(&mut self, pairs: &[&str]) {
+        for (name, took) in pairs.iter().map(|p| pair(p, '=')) {
+            let took = took.strip_suffix("ms").and_then(|n| n.parse().ok());
+            let took = Duration::from_millis(took.expect("milliseconds"));
+            self.world.round_trips.insert(at_home(name), took);
         }
     }
 
@@ -465,6 +479,13 @@ fn held() -> Held {
         until: Some("2026-11-21T07:00:00Z".to_owned()),
         reason: Some("kernel update".to_owned()),
     }
+}
+
+/// `us+ca any`
+fn tiers(words: &[&str]) -> Vec<Tier> {
+    let places = |word: &str| word.split('+').map(str::to_owned).collect();
+    let tier = |word: &&str| if *word == "any" { Tier::Any } else { Tier::Places(places(word)) };
+    words.iter().map(tier).collect()
 }
 
 fn answer_called(name: &str) -> Answer {

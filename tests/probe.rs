@@ -228,9 +228,11 @@ fn all_are_asked_at_once() {
         let start = Instant::now();
         let found = prober.ask(&asked).await;
         assert!(start.elapsed() < Duration::from_millis(550), "{:?}", start.elapsed());
-        assert_eq!(found.0.len(), 3);
+        assert_eq!(found.answers.len(), 3);
+        let near = |took: &Duration| !took.is_zero() && *took < Duration::from_millis(250);
+        assert!(found.round_trips.values().filter(|took| near(took)).count() == 3, "{found:?}");
         assert_eq!(found.of(&servers[2].address), Some(&Answer::Writable));
-        assert!(prober.ask(&BTreeSet::new()).await.0.is_empty());
+        assert!(prober.ask(&BTreeSet::new()).await.answers.is_empty());
     });
 }
 
@@ -275,4 +277,18 @@ fn a_ca_file_that_is_none_is_refused_at_once() {
         let error = error.err().expect("an error").to_string();
         assert!(error.contains(text), "{error}");
     }
+}
+
+#[test]
+fn a_round_trip_is_one_connection_and_says_nothing_of_who_takes_none() {
+    run(async {
+        let (silent, refused) = (server(Silent).await, server(Silent).await);
+        refused.listener.abort();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        let asked = BTreeSet::from([silent.address.clone(), refused.address.clone()]);
+        let prober = SqlProber::new(Some(&probe(SslMode::Disable))).unwrap();
+        let found = prober.round_trips(&asked).await;
+        assert_eq!(found.keys().collect::<Vec<_>>(), [&silent.address]);
+        assert!(found[&silent.address] < Duration::from_millis(250), "{found:?}");
+    });
 }

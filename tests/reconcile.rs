@@ -84,6 +84,25 @@ async fn a_promote_goes_out_before_anybody_is_asked() {
     .await;
 }
 
+/// Another agent of a watchdog cluster has moved the primary, by a word of etcd that has not come
+/// here yet.
+#[tokio::test(start_paused = true)]
+async fn a_leader_key_that_is_no_news_does_not_take_the_writes_from_where_they_work() {
+    let lab = Lab::of(&settled());
+    beside_an_agent(&lab, async |lab| {
+        lab.answers(&home("eu-1"), Answer::ReadOnly);
+        lab.answers(&home("eu-2"), Answer::Writable);
+        lab.state().pool.primary = Some(1);
+        tokio::time::sleep(Duration::from_secs(12)).await;
+        assert_eq!(lab.state().requests(), []);
+        lab.becomes(&settled().leads_now("eu-2"));
+        tokio::time::sleep(Duration::from_secs(12)).await;
+        assert_eq!(lab.state().requests(), []);
+        assert_eq!(lab.state().pool.primary, Some(1));
+    })
+    .await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_stand_in_goes_out_once_it_has_answered_itself() {
     let lab = Lab::of(&settled());
@@ -150,7 +169,7 @@ async fn a_detached_leader_is_attached_the_moment_it_is_writable() {
         tokio::time::sleep(ms(2_000)).await;
         assert_eq!(lab.state().requests(), []);
         let asked = lab.state().asked.len();
-        assert!((15..=120).contains(&asked), "asked {asked} times in 2 s");
+        assert!((100..=300).contains(&asked), "asked {asked} times in 2 s");
         lab.answers(&home("us-1"), Answer::Writable);
         tokio::time::sleep(ms(300)).await;
         assert_eq!(lab.state().requests()[0], at(2, Attach));
@@ -164,7 +183,7 @@ async fn a_leader_that_stays_in_recovery_is_asked_less_and_less() {
     let lab = Lab::of(&settled().leads_now("us-1").answers("us-1", Answer::ReadOnly));
     lab.run_for(Duration::from_secs(600)).await;
     let asked = lab.state().asked.len();
-    assert!(asked < 350, "asked {asked} times in 10 minutes");
+    assert!(asked < 1_000, "asked {asked} times in 10 minutes");
 }
 
 #[tokio::test(start_paused = true)]

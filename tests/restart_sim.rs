@@ -5,6 +5,7 @@ mod support;
 
 use std::time::Duration;
 
+use geo_agent::model::reach::Answer;
 use geo_agent::model::restart::{RestartMode, RestartPolicy};
 use geo_agent::restart::forget_failure;
 
@@ -62,6 +63,19 @@ async fn a_full_table_is_numbered_anew_in_one_restart() {
     assert!(rounds.last().unwrap().plan.holds.is_empty());
     let status = state.restarting.status.as_ref().expect("a status file");
     assert_eq!(status.attached.iter().map(|s| s.get()).collect::<Vec<_>>(), [0, 2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_member_that_does_not_answer_gets_its_slot_and_is_not_attached() {
+    let refused = Answer::Dead("connection refused".to_owned());
+    let lab = Lab::of(&full().answers("eu-2", refused));
+    lab.state().pool.settings.insert("logdir".to_owned(), "/log".to_owned());
+    lab.run_for(MINUTE).await;
+    assert_eq!(in_pgpool(&lab.state()), NEW);
+    assert_eq!(lab.state().pool.attached(), [0]);
+    lab.answers(&home("eu-2"), Answer::ReadOnly);
+    lab.run_for(MINUTE).await;
+    assert!(is_as_it_should_be(&lab));
 }
 
 #[tokio::test(start_paused = true)]
@@ -176,7 +190,7 @@ async fn a_leader_that_changes_meanwhile_does_not_break_a_restart_off() {
 #[tokio::test(start_paused = true)]
 async fn a_damaged_pgpool_is_restarted_once() {
     let mut it = full().with("eu-2", |m| m.address = Ok(home("eu-0")));
-    it = it.answers("eu-2", geo_agent::model::reach::Answer::ReadOnly);
+    it = it.answers("eu-2", Answer::ReadOnly);
     let lab = Lab::of(&it);
     lab.state().damage = vec!["socket /x/.s.PGSQL.9898 is gone while pgpool answers".to_owned()];
     let rounds = lab.run_for(20 * MINUTE).await;
@@ -185,4 +199,24 @@ async fn a_damaged_pgpool_is_restarted_once() {
     assert_eq!(in_pgpool(&state), OLD);
     let held = &rounds.last().unwrap().plan.holds;
     assert!(held[0].reason.contains("less than an hour ago"), "{held:?}");
+}
+
+/// Neither the new table nor the old one starts at first: somebody masked the unit, or the disk is
+/// full.
+#[tokio::test(start_paused = true)]
+async fn a_pgpool_that_does_not_start_at_all_is_tried_until_it_does() {
+    let lab = a_full_lab();
+    lab.state().restarting.cannot_start = Some(|_| true);
+    let rounds = lab.run_for(10 * MINUTE).await;
+    assert!(lab.state().away);
+    let said = rounds.iter().rev().find_map(|r| r.failure.as_deref()).unwrap();
+    assert!(said.contains("pgpool did not come back with the old slot table either"), "{said}");
+    let starts = lab.state().restarting.starts;
+    assert!((100..200).contains(&starts), "tried {starts} times in 10 minutes");
+    lab.state().restarting.cannot_start = None;
+    lab.run_for(MINUTE).await;
+    let state = lab.state();
+    assert!(!state.away);
+    assert_eq!([in_file(&state), in_pgpool(&state)], [OLD, OLD]);
+    assert!(state.restarting.note.failed.is_some() && state.restarting.note.under_way.is_none());
 }

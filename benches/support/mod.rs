@@ -39,6 +39,12 @@ pub fn first_success_after_a_failure(tries: &[(Instant, bool)]) -> Instant {
     success.expect("a switchover has an outage, and it ends before the client does").0
 }
 
+/// The longest time between two successes, as far as it begins before that moment.
+pub fn longest_without_before(tries: &[(Instant, bool)], end: Instant) -> f64 {
+    let until = tries.iter().position(|(at, ok)| *ok && *at >= end).unwrap_or(tries.len() - 1);
+    longest_without(&tries[..=until])
+}
+
 pub fn longest_without(tries: &[(Instant, bool)]) -> f64 {
     // An outage that outlasts the client counts to its end.
     let counts = tries.iter().enumerate().filter(|(n, (_, ok))| *ok || n + 1 == tries.len());
@@ -73,6 +79,21 @@ async fn once(config: &Config, statement: &str) -> Result<(), tokio_postgres::Er
     drop(client);
     let _ = connection.await;
     done
+}
+
+pub const CONFIG: &str = "/etc/geo-agent/config.yaml";
+
+/// A freshly started agent with the product's own waits. The stack's are shorter, so that tests are;
+/// and an agent that has seen twenty switchovers in a row makes members wait for a minute.
+pub fn fresh_agent(pgpool: &str) {
+    let edit = format!("sed -i '/^attach_after:/d; /^drain_timeout:/d' {CONFIG}");
+    stack(&["exec", pgpool, "bash", "-c", &format!("{edit}; agent-stop; agent-start")]);
+}
+
+/// The stack's waits again.
+pub fn give_back(pgpool: &str) {
+    let edit = format!("printf 'attach_after: 50ms\\ndrain_timeout: 5s\\n' >>{CONFIG}");
+    stack(&["exec", pgpool, "bash", "-c", &format!("{edit}; pkill -HUP -f '^geo-agent run'")]);
 }
 
 pub fn suite() -> String {

@@ -88,11 +88,15 @@ pub enum Command {
     ///
     /// Every other line stays byte for byte. Beside the file are kept what it was before this
     /// change (.geo-agent.bak) and before the first one ever (.geo-agent.orig). Touches no process.
-    /// Run twice, it changes nothing the second time.
+    /// Run twice, it changes nothing the second time. With use_watchdog = on and nothing to adopt
+    /// it asks etcd for the first slots: pgpool must not start without any then.
     ///
     /// Exit status: 0 the table is there, 1 error, and the file is as it was.
     Init,
     /// Show slots, members and what pgpool says of them, and whether they agree
+    ///
+    /// A member is local, in a tier of `locations`, or remote. The round trip is that of a
+    /// connection that is made for it.
     ///
     /// Exit status: 0 in sync, 2 not in sync (steps to do, or a hold), 1 error: etcd, PCP or the
     /// slot table could not be read.

@@ -19,7 +19,7 @@ use crate::probe::SqlProber;
 use crate::seams::{Ask, ConfFile, Pool, Prober, chain};
 
 use super::peers::{self, Finding};
-use super::{FAILED, text, world};
+use super::{FAILED, first, text, world};
 
 /// Prints every finding; 0 when nothing has to be mended.
 pub async fn check(path: &Path) -> u8 {
@@ -106,6 +106,10 @@ async fn pgpool_conf(config: &Config, report: &mut Report) -> bool {
             return false;
         }
     };
+    if first::are_missing(&file) {
+        let todo = "run `geo-agent init` before pgpool is started with this file";
+        report.bad("watchdog", first::WHY, todo);
+    }
     if let Err(why) = writable::try_beside(path) {
         report.bad("pgpool.conf", &chain(&why), "");
     }

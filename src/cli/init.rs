@@ -4,30 +4,48 @@ use anyhow::Context;
 
 use crate::config::settings::Config;
 use crate::host::conf_file::ConfFileOnDisk;
+use crate::seams::ConfFile;
 
-use super::text;
+use super::{first, text};
 
-pub fn init(config: &Config) -> anyhow::Result<u8> {
-    let path = &config.pgpool.config_path;
-    let file = ConfFileOnDisk::new(path, config.policy.slots);
+pub async fn init(config: &Config) -> anyhow::Result<u8> {
+    let file = ConfFileOnDisk::new(&config.pgpool.config_path, config.policy.slots);
+    let first = first::table(config, &file).await.context(
+        "pgpool.conf stays as it was, and pgpool must not be started with it; run `geo-agent init` \
+         again when etcd answers, or give every pgpool of the watchdog cluster the same first \
+         backend_* lines",
+    )?;
+    let changed = put(config, &file)?;
+    if let Some(table) = &first {
+        file.write(table).await.context("the slot table is still empty")?;
+        let slots = text::count(table.entries.len(), "slot");
+        out!("  with a watchdog it must not start empty: {slots} from etcd");
+    }
+    match changed || first.is_some() {
+        true => out!("  pgpool was not touched. Next: `geo-agent plan`, then `geo-agent run`"),
+        false => out!("{} has its slot table already: nothing to do", file.path().display()),
+    }
+    Ok(0)
+}
+
+/// Whether the file had no table before.
+fn put(config: &Config, file: &ConfFileOnDisk) -> anyhow::Result<bool> {
     let report = file.init().context("pgpool.conf stays as it was")?;
     for note in &report.notes {
         out!("  {note}");
     }
     if !report.changed {
-        out!("{} has its slot table already: nothing to do", path.display());
-        return Ok(0);
+        return Ok(false);
     }
     let adopted = report.table.entries.len();
     out!(
         "{} has its slot table now: {} adopted, {} free",
-        path.display(),
+        file.path().display(),
         text::count(adopted, "slot"),
         usize::from(config.policy.slots) - adopted,
     );
     if let Some(original) = &report.original {
         out!("  the file as it was before geo-agent: {}", original.display());
     }
-    out!("  pgpool was not touched. Next: `geo-agent plan`, then `geo-agent run`");
-    Ok(0)
+    Ok(true)
 }

@@ -1,9 +1,12 @@
 //! `--output json`, as other people's scripts rely on it.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::host::state::SavedState;
-use crate::model::ids::MemberName;
+use crate::model::ids::{Address, MemberName};
 use crate::model::inputs::Inputs;
 use crate::model::plan::{Plan, SlotRow, SlotState};
 use crate::model::pool::Watchdog;
@@ -39,7 +42,13 @@ pub fn plan(plan: &Plan) -> Value {
 }
 
 /// `geo-agent status --output json`.
-pub fn status(inputs: &Inputs, plan: &Plan, in_sync: bool, agent: Option<&SavedState>) -> Value {
+pub fn status(
+    inputs: &Inputs,
+    plan: &Plan,
+    in_sync: bool,
+    agent: Option<&SavedState>,
+    round_trips: &BTreeMap<Address, Duration>,
+) -> Value {
     let pool = inputs.pool.as_ref().ok();
     let pgpool = pool.map(|p| {
         json!({
@@ -51,7 +60,12 @@ pub fn status(inputs: &Inputs, plan: &Plan, in_sync: bool, agent: Option<&SavedS
         "in_sync": in_sync,
         "revision": plan.revision,
         "leader": name(&plan.leader),
-        "slots": plan.slots.iter().map(slot).collect::<Vec<_>>(),
+        "slots": plan.slots.iter().map(|row| {
+            let mut value = slot(row);
+            let took = row.address().and_then(|server| round_trips.get(&server));
+            value["rtt_ms"] = json!(took.map(|took| took.as_micros() as f64 / 1000.0));
+            value
+        }).collect::<Vec<_>>(),
         "pgpool": pgpool,
         "watchdog": pool.and_then(|p| p.watchdog.as_ref()).map(watchdog),
         "errors": super::status::errors(inputs),
@@ -71,7 +85,8 @@ pub fn status(inputs: &Inputs, plan: &Plan, in_sync: bool, agent: Option<&SavedS
 fn slot(row: &SlotRow) -> Value {
     json!({
         "slot": row.slot.get(), "member": name(&row.member), "host": row.host, "port": row.port,
-        "local": row.local, "location_order": row.located, "from": row.from.as_ref().map(state),
+        "local": row.is_local(), "tier": row.tier,
+        "location_order": row.located, "from": row.from.as_ref().map(state),
     })
 }
 

@@ -7,6 +7,7 @@ mod stdout;
 mod apply;
 mod args;
 mod check;
+mod first;
 mod init;
 mod journal;
 mod json;
@@ -69,7 +70,7 @@ fn execute(args: Args) -> anyhow::Result<u8> {
             Command::Check => Ok(check::check(&path).await),
             Command::Plan { output } => plan::plan(&load(&path)?, output).await,
             Command::Apply => apply::apply(&load(&path)?).await,
-            Command::Init => init::init(&load(&path)?),
+            Command::Init => init::init(&load(&path)?).await,
             Command::Hold { member, lasts, reason } => {
                 orders::hold(&load(&path)?, &member, lasts, reason).await
             }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tracing::{error, info, warn};
 
 use crate::config::settings::{Config, Restart};
@@ -22,10 +22,12 @@ use crate::reconcile::{ClusterNews, Reconciler};
 use crate::restart::{Restart as RestartOf, forget_failure};
 
 use super::journal::Journal;
-use super::{load, vigil, world};
+use super::{first, load, vigil, world};
 
 /// How long the first look waits for etcd, so that a start does not begin with a hold.
 const FIRST_VIEW: Duration = Duration::from_secs(2);
+/// Reading etcd has its own time limit; this is so that the log is not flooded.
+const SLOTS_AGAIN: Duration = Duration::from_secs(2);
 
 /// Ends with SIGTERM or SIGINT, leaving pgpool as it is, unless it is the agent's own.
 pub async fn run(path: &Path, observes: bool) -> anyhow::Result<u8> {
@@ -43,7 +45,7 @@ pub async fn run(path: &Path, observes: bool) -> anyhow::Result<u8> {
     let mut journal = Journal::default();
     journal.observes = observes;
     journal.past = Arc::new(world::remembered(&config));
-    let owner = own(&config).await?;
+    let Some(owner) = own(&config, &mut signals).await? else { return Ok(0) };
     info!(version = env!("CARGO_PKG_VERSION"), config = %path.display(), "geo-agent starts");
     if observes {
         info!("it only observes: pgpool and pgpool.conf stay as they are");
@@ -69,7 +71,9 @@ pub async fn run(path: &Path, observes: bool) -> anyhow::Result<u8> {
             info!("geo-agent ends, and its pgpool with it");
         }
         None => {
-            finish_restart(&config).await;
+            if !observes {
+                finish_restart(&config).await;
+            }
             info!("geo-agent ends; pgpool stays as it is");
         }
     }
@@ -77,11 +81,30 @@ pub async fn run(path: &Path, observes: bool) -> anyhow::Result<u8> {
     Ok(0)
 }
 
-/// In supervise mode: pgpool is started, or found running.
-async fn own(config: &Config) -> anyhow::Result<Option<Rc<Owner>>> {
-    match &config.pgpool.restart {
-        Restart::Supervise(supervise) => Ok(Some(Rc::new(Owner::begin(config, supervise).await?))),
-        _ => Ok(None),
+/// In supervise mode: pgpool is started, or found running. The outer `None`: a signal came first.
+async fn own(config: &Config, signals: &mut Signals) -> anyhow::Result<Option<Option<Rc<Owner>>>> {
+    let Restart::Supervise(supervise) = &config.pgpool.restart else { return Ok(Some(None)) };
+    let (owner, runs) = Owner::prepared(config, supervise)?;
+    if !runs && !first_slots(config, signals).await {
+        return Ok(None);
+    }
+    owner.begin().await?;
+    Ok(Some(Some(Rc::new(owner))))
+}
+
+/// Waits for etcd where pgpool must not be started with an empty table; false: a signal came first.
+async fn first_slots(config: &Config, signals: &mut Signals) -> bool {
+    loop {
+        let filled = async {
+            while let Err(why) = first::fill(config).await {
+                error!("pgpool is not started yet: {why:#}");
+                sleep(SLOTS_AGAIN).await;
+            }
+        };
+        tokio::select! {
+            () = filled => return true,
+            wish = signals.next() => if matches!(wish, Wish::Stop) { return false },
+        }
     }
 }
 

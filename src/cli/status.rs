@@ -3,6 +3,7 @@
 use crate::config::settings::Config;
 use crate::host::state;
 use crate::model::inputs::Inputs;
+use crate::model::plan::SlotRow;
 use crate::plan::plan as decide;
 
 use super::args::Output;
@@ -14,12 +15,14 @@ pub async fn status(config: &Config, output: Output) -> anyhow::Result<u8> {
     let plan = decide(&inputs);
     let unreadable = world::unreadable(&inputs);
     let in_sync = unreadable.is_none() && plan.steps.is_empty() && plan.holds.is_empty();
+    let servers = plan.slots.iter().filter_map(SlotRow::address).collect();
+    let far = observer.prober.round_trips(&servers).await;
     let agent = state::read(&config.pgpool.config_path);
     match output {
-        Output::Json => out!("{}", json::status(&inputs, &plan, in_sync, agent.as_ref())),
+        Output::Json => out!("{}", json::status(&inputs, &plan, in_sync, agent.as_ref(), &far)),
         Output::Text => {
             let fallback = observer.pool.last_endpoint().filter(|e| e.is_fallback());
-            out_as_is!("{}", text::status(&inputs, &plan, in_sync, agent.as_ref()));
+            out_as_is!("{}", text::status(&inputs, &plan, in_sync, agent.as_ref(), &far));
             if let Some(endpoint) = fallback {
                 out!("{} PCP goes over {endpoint}", text::WARN);
             }

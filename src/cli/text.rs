@@ -1,7 +1,9 @@
 //! Output for people: aligned, with symbols, coloured on a terminal only.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{IsTerminal, stdout};
+use std::time::Duration;
 
 use crate::host::lock::ago;
 use crate::host::state::SavedState;
@@ -39,7 +41,7 @@ pub fn count(n: usize, what: &str) -> String {
 /// `geo-agent plan`.
 pub fn plan(inputs: &Inputs, plan: &Plan) -> String {
     let mut out = heading(inputs, plan);
-    out.push_str(&slots(&plan.slots, true));
+    out.push_str(&slots(&plan.slots, None));
     out.push('\n');
     out.push_str(&rest(plan));
     if plan.steps.is_empty() && plan.holds.is_empty() {
@@ -65,9 +67,15 @@ pub fn rest(plan: &Plan) -> String {
 }
 
 /// `geo-agent status`.
-pub fn status(inputs: &Inputs, plan: &Plan, in_sync: bool, agent: Option<&SavedState>) -> String {
+pub fn status(
+    inputs: &Inputs,
+    plan: &Plan,
+    in_sync: bool,
+    agent: Option<&SavedState>,
+    round_trips: &BTreeMap<Address, Duration>,
+) -> String {
     let mut out = heading(inputs, plan);
-    out.push_str(&slots(&plan.slots, false));
+    out.push_str(&slots(&plan.slots, Some(round_trips)));
     out.push('\n');
     out.push_str(&watchdog(inputs));
     out.push_str(&self::agent(agent));
@@ -133,23 +141,24 @@ fn heading(inputs: &Inputs, plan: &Plan) -> String {
     out + "\n"
 }
 
-/// One line per slot: who, where, what pgpool says and, in a plan, what shall be.
-fn slots(rows: &[SlotRow], with_goal: bool) -> String {
+/// One line per slot: who, where, what pgpool says; what shall be in a plan, else how far away.
+fn slots(rows: &[SlotRow], round_trips: Option<&BTreeMap<Address, Duration>>) -> String {
+    let with_goal = round_trips.is_none();
     if rows.is_empty() {
         return "  no slot is assigned\n".to_owned();
     }
     let member = |r: &SlotRow| r.member.as_ref().map_or("-".to_owned(), |m| m.to_string());
-    let place = |r: &SlotRow| match Address::new(&r.host, u32::from(r.port)) {
-        Ok(address) => address.to_string(),
-        Err(_) => format!("{}:{}", printable(&r.host), r.port),
+    let place = |r: &SlotRow| match r.address() {
+        Some(address) => address.to_string(),
+        None => format!("{}:{}", printable(&r.host), r.port),
     };
     let wide = |f: &dyn Fn(&SlotRow) -> String, least: usize| {
         rows.iter().map(|r| f(r).chars().count()).chain([least]).max().unwrap_or(least)
     };
     let (m, p) = (wide(&member, 6), wide(&place, 7));
-    let goal = if with_goal { "shall be" } else { "" };
+    let last = if with_goal { "shall be" } else { "round trip" };
     let title = format!(
-        "  slot  {:m$}  {:p$}  {:6}  {:22}  {goal}",
+        "  slot  {:m$}  {:p$}  {:6}  {:22}  {last}",
         "member", "address", "place", "pgpool says"
     );
     let mut out = paint(BOLD, title.trim_end()) + "\n";
@@ -157,11 +166,16 @@ fn slots(rows: &[SlotRow], with_goal: bool) -> String {
         let differs = row.from.as_ref() != Some(&row.to);
         let mark = if differs { paint(YELLOW, "~") } else { " ".to_owned() };
         let now = row.from.as_ref().map_or("not known yet".to_owned(), state);
-        let then = match with_goal && differs {
-            true => format!("  → {}", state(&row.to)),
-            false => String::new(),
+        let then = match round_trips {
+            Some(known) => format!("  {}", round_trip(row, known)),
+            None if differs => format!("  → {}", state(&row.to)),
+            None => String::new(),
         };
-        let where_ = if row.local { "local" } else { "remote" };
+        let where_ = match row.tier {
+            Some(0) => "local".to_owned(),
+            Some(tier) => format!("tier {tier}"),
+            None => "remote".to_owned(),
+        };
         let line =
             format!("{:>4}  {:m$}  {:p$}  {where_:6}  {now:22}", row.slot, member(row), place(row));
         let _ = writeln!(out, "{mark} {}", (line + &then).trim_end());
@@ -171,6 +185,13 @@ fn slots(rows: &[SlotRow], with_goal: bool) -> String {
         }
     }
     out
+}
+
+fn round_trip(row: &SlotRow, known: &BTreeMap<Address, Duration>) -> String {
+    match row.address().and_then(|server| known.get(&server)) {
+        Some(took) => format!("{:.1} ms", took.as_secs_f64() * 1000.0),
+        None => "no answer".to_owned(),
+    }
 }
 
 fn state(state: &SlotState) -> String {

@@ -8,6 +8,7 @@ const SECTIONS: &[(&str, &[&str])] = &[
             "etcd3",
             "location",
             "local_backends",
+            "locations",
             "pgpool",
             "probe",
             "attach_after",

@@ -1,9 +1,11 @@
-//! Which members are local: the sections `location` and `local_backends`.
+//! Which members are local: the sections `location` and `local_backends`; and who comes
+//! next, [`tiers`].
 
 use std::collections::BTreeMap;
 
 use super::section::Section;
-use crate::model::policy::Policy;
+use super::tiers;
+use crate::model::policy::{Policy, Tier};
 use crate::yaml::Node;
 
 const WEIGHT: f64 = 1.0;
@@ -12,6 +14,7 @@ pub(super) struct Locality {
     pub(super) location: Option<String>,
     pub(super) tag: String,
     pub(super) local_backends: BTreeMap<String, f64>,
+    pub(super) farther: Vec<Tier>,
 }
 
 pub(super) fn check(top: &Section) -> Locality {
@@ -23,8 +26,10 @@ pub(super) fn check(top: &Section) -> Locality {
             "give the value of the location tag that Patroni's members at this place have",
         );
     }
+    let name = location.text("name");
     Locality {
-        location: location.text("name"),
+        farther: tiers::check(top, name.as_deref()),
+        location: name,
         tag: location.text("tag").unwrap_or_else(|| Policy::default().location_tag),
         local_backends: local_backends(top),
     }

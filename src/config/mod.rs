@@ -16,6 +16,7 @@ mod section;
 pub mod settings;
 mod size;
 mod span;
+mod tiers;
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -96,6 +97,7 @@ fn check(top: &Section) -> Option<Config> {
         location: locality.location,
         location_tag: locality.tag,
         local_backends: locality.local_backends,
+        farther: locality.farther,
         sql_probe: probe.is_some(),
         on_primary_loss: on_primary_loss?,
         restart,

@@ -1,6 +1,6 @@
 //! How members behave: how long each has been good, and how often it stopped being so.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use super::Next;
@@ -50,6 +50,15 @@ impl Conducts {
             let first_seen = Conduct { is_good: true, since: now, trial };
             members.entry(member.name.clone()).or_insert(first_seen);
         }
+    }
+
+    /// Who stopped being good less than so long ago.
+    pub fn fell(&self, lately: Duration, next: &mut Next) -> BTreeSet<MemberName> {
+        let members = self.members.iter().flatten();
+        let bad = members.filter(|(_, c)| !c.is_good);
+        bad.filter(|(_, c)| next.is_before(c.since + lately))
+            .map(|(name, _)| name.clone())
+            .collect()
     }
 
     pub fn unproven(&self, next: &mut Next) -> BTreeMap<MemberName, Trial> {

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::model::elapsed::Elapsed;
-use crate::model::ids::SlotIndex;
+use crate::model::ids::{MemberName, SlotIndex};
 use crate::model::inputs::Inputs;
 
 use conduct::Conducts;
@@ -30,6 +30,7 @@ pub struct History {
     conducts: Conducts,
     drains: Drains,
     hands: Hands,
+    leader: Option<MemberName>,
     /// The outcome of the last look.
     elapsed: Elapsed,
     next: Option<Instant>,
@@ -44,10 +45,16 @@ impl History {
             && !cluster.members.is_empty()
         {
             self.conducts.see(cluster, patience.attach_after, now.steady);
+            self.elapsed.leader_stays = self.leader == cluster.leader;
+            self.leader.clone_from(&cluster.leader);
             self.elapsed.restart_due = drain::restarts_due(cluster, patience, now.wall, &mut next);
         }
         self.hands.see(inputs.pool.as_ref().ok(), patience.respect_manual_detach, now.steady);
         self.elapsed.unproven = self.conducts.unproven(&mut next);
+        self.elapsed.fell = match inputs.policy.farther.is_empty() {
+            true => BTreeSet::new(), // nobody asks, and nobody need wake up for it
+            false => self.conducts.fell(patience.attach_after, &mut next),
+        };
         self.elapsed.by_hand = self.hands.by_hand(patience.respect_manual_detach, &mut next);
         self.elapsed.draining.clear();
         self.next = next.at;

@@ -84,6 +84,12 @@ impl ConfFileOnDisk {
         &self.path
     }
 
+    /// The table that the file has, or would have after [`ConfFileOnDisk::init`].
+    pub fn adopted(&self) -> Result<SlotTable, ConfFileError> {
+        let content = replace::read(&self.path).map_err(ConfFileError::File)?;
+        Ok(adopt(&content, self.size).map_err(|e| self.table_error(e))?.table)
+    }
+
     /// Puts the table into the file, or finds it there. Touches no process; the second time
     /// nothing.
     pub fn init(&self) -> Result<InitReport, ConfFileError> {

@@ -139,7 +139,6 @@ fn read_holder(file: &mut File) -> Option<Holder> {
 }
 
 /// Seconds since 1970.
-/// Seconds since 1970.
 pub fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }

@@ -13,6 +13,7 @@ use crate::model::ids::{MemberName, SlotIndex};
 #[serde(default)]
 pub struct SavedElapsed {
     unproven: Vec<SavedTrial>,
+    fell: Vec<String>,
     restart_due: Vec<String>,
     draining: Vec<usize>,
     by_hand: Vec<usize>,
@@ -27,18 +28,22 @@ struct SavedTrial {
 
 impl From<&Elapsed> for SavedElapsed {
     fn from(elapsed: &Elapsed) -> Self {
-        let Elapsed { unproven, restart_due, draining, by_hand } = elapsed;
+        let Elapsed { unproven, fell, restart_due, draining, by_hand, leader_stays: _ } = elapsed;
         let trial = |(member, trial): (&MemberName, &Trial)| SavedTrial {
             member: member.as_raw().to_owned(),
             lasts_ms: u64::try_from(trial.lasts.as_millis()).unwrap_or(u64::MAX),
             falls: trial.falls,
+        };
+        let names = |members: &std::collections::BTreeSet<MemberName>| {
+            members.iter().map(|m| m.as_raw().to_owned()).collect::<Vec<_>>()
         };
         let numbers = |slots: &std::collections::BTreeSet<SlotIndex>| {
             slots.iter().map(|s| s.get()).collect::<Vec<_>>()
         };
         SavedElapsed {
             unproven: unproven.iter().map(trial).collect(),
-            restart_due: restart_due.iter().map(|m| m.as_raw().to_owned()).collect(),
+            fell: names(fell),
+            restart_due: names(restart_due),
             draining: numbers(draining),
             by_hand: numbers(by_hand),
         }
@@ -55,9 +60,11 @@ impl From<&SavedElapsed> for Elapsed {
             |numbers: &[usize]| numbers.iter().copied().filter_map(SlotIndex::new).collect();
         Elapsed {
             unproven: saved.unproven.iter().map(trial).collect(),
+            fell: saved.fell.iter().map(MemberName::new).collect(),
             restart_due: saved.restart_due.iter().map(MemberName::new).collect(),
             draining: slots(&saved.draining),
             by_hand: slots(&saved.by_hand),
+            leader_stays: false, // a single look cannot know
         }
     }
 }
@@ -71,9 +78,11 @@ mod tests {
         let trial = Trial { lasts: Duration::from_millis(2500), falls: 3 };
         let elapsed = Elapsed {
             unproven: [(MemberName::new("a\n"), trial)].into(),
+            fell: [MemberName::new("c")].into(),
             restart_due: [MemberName::new("b")].into(),
             draining: SlotIndex::new(1).into_iter().collect(),
             by_hand: SlotIndex::new(2).into_iter().collect(),
+            leader_stays: false,
         };
         let text = serde_json::to_string(&SavedElapsed::from(&elapsed)).unwrap();
         let read: SavedElapsed = serde_json::from_str(&text).unwrap();

@@ -14,7 +14,7 @@ use tracing::{error, info, warn};
 
 use super::access::Access;
 use super::error::KeeperError;
-use super::process::Process;
+use super::process::{self, Process};
 use crate::config::settings::{Config, Pcp, Restart, Supervise};
 use crate::host::atomic::{self, Attributes};
 use crate::host::replace::beside;
@@ -68,25 +68,38 @@ pub fn claim_file(config_path: &Path) -> Result<(), KeeperError> {
 }
 
 impl Owner {
-    /// Writes pgpool's file and starts pgpool, or finds it running.
-    pub async fn begin(config: &Config, supervise: &Supervise) -> Result<Self, KeeperError> {
+    /// Writes pgpool's file; whether pgpool runs already, started by an agent before this one.
+    pub fn prepared(config: &Config, supervise: &Supervise) -> Result<(Self, bool), KeeperError> {
         let config_path = config.pgpool.config_path.clone();
-        let note = fs::read_to_string(beside(&config_path, NOTE_SUFFIX)).unwrap_or_default();
-        let found = Process::find(&note);
-        let owner = Owner {
+        let found = Process::find(&noted(&config_path));
+        let runs = found.is_some();
+        let mut owner = Owner {
             config_path,
             supervise: RefCell::new(supervise.clone()),
             access: RefCell::default(),
-            at_rest: Cell::new(found.is_none()),
+            at_rest: Cell::new(!runs),
             process: Mutex::new(found),
         };
-        owner.prepare(config)?;
-        let running = owner.process.lock().await.as_ref().map(Process::id);
+        let changed = owner.prepare(config)?;
+        if let Some(process) = owner.process.get_mut().as_ref().filter(|_| changed) {
+            process.reload();
+        }
+        Ok((owner, runs))
+    }
+
+    /// Starts pgpool, or keeps it running. What is left of one that was killed ends: it would go on
+    /// serving beside the new one.
+    pub async fn begin(&self) -> Result<(), KeeperError> {
+        let running = self.process.lock().await.as_ref().map(Process::id);
         match running {
             Some(pid) => info!(pid, "pgpool runs already and is kept"),
-            None => owner.start().await?,
+            None => {
+                let program = self.supervise.borrow().exec_path.clone();
+                process::end_leftovers(&noted(&self.config_path), &program).await;
+                self.start().await?;
+            }
         }
-        Ok(owner)
+        Ok(())
     }
 
     /// Takes up another configuration: pgpool reads its new file. What it cannot change while it
@@ -106,22 +119,31 @@ impl Owner {
     pub async fn watch(&self) {
         loop {
             sleep(LOOK_EVERY).await;
-            let ended = match self.process.lock().await.as_mut() {
-                Some(process) => process.ended(),
-                None => Some("it did not start".to_owned()),
-            };
-            let Some(how) = ended.filter(|_| !self.at_rest.get()) else { continue };
+            let Some(how) = self.missed().await else { continue };
             let delay = self.supervise.borrow().fail_delay;
             error!("pgpool has died ({how}); it is started again in {} s", delay.as_secs_f64());
-            self.end_process().await; // what is left of it
             sleep(delay).await;
-            if self.at_rest.get() {
-                continue;
-            }
-            if let Err(why) = self.start().await {
+            // A restart may have ended or started it meanwhile.
+            if self.missed().await.is_some()
+                && let Err(why) = self.start().await
+            {
                 error!("pgpool does not start: {why}");
             }
         }
+    }
+
+    /// It should run and does not, and why; what is left of it is ended.
+    async fn missed(&self) -> Option<String> {
+        let mut process = self.process.lock().await;
+        if self.at_rest.get() {
+            return None;
+        }
+        let how = match process.as_mut() {
+            Some(process) => process.ended()?,
+            None => "it did not start".to_owned(),
+        };
+        end(&mut process).await;
+        Some(how)
     }
 
     /// Ends pgpool, and leaves it so.
@@ -209,6 +231,11 @@ impl Owner {
     fn failed(&self, source: io::Error) -> KeeperError {
         KeeperError::Own { path: self.config_path.clone(), source }
     }
+}
+
+/// Which pgpool an agent has started here last.
+fn noted(config_path: &Path) -> String {
+    fs::read_to_string(beside(config_path, NOTE_SUFFIX)).unwrap_or_default()
 }
 
 async fn end(process: &mut Option<Process>) {

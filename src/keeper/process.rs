@@ -21,6 +21,8 @@ const FAST_DEADLINE: Duration = Duration::from_secs(10);
 /// What SIGKILL takes.
 const KILL_DEADLINE: Duration = Duration::from_secs(2);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// Of a program's name the kernel keeps so many bytes.
+const NAME_MAX: usize = 15;
 
 /// A pgpool's main process, the leader of its group.
 #[derive(Debug)]
@@ -105,6 +107,31 @@ impl Process {
     }
 }
 
+/// Ends what is left of the group of a process that is gone. The number of a group is not given
+/// away while it has members; after that it may be anybody's, so the program has to be the same.
+pub async fn end_leftovers(note: &str, program: &Path) {
+    let pid = note.split_once(' ').and_then(|(pid, _)| Pid::from_raw(pid.parse().ok()?));
+    let Some(pid) = pid.filter(|pid| born(*pid).is_none() && has_member(*pid, program)) else {
+        return;
+    };
+    warn!(group = pid.as_raw_nonzero(), "a pgpool that was killed has left processes: they end");
+    Process { pid, born: 0, child: None }.end().await;
+}
+
+/// Somebody in this group runs this program.
+fn has_member(group: Pid, program: &Path) -> bool {
+    let name = program.file_name().unwrap_or_default().as_encoded_bytes();
+    let name = &name[..name.len().min(NAME_MAX)];
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    processes.filter_map(|entry| fs::read(entry.path().join("stat")).ok()).any(|stat| {
+        let text = String::from_utf8_lossy(&stat);
+        let Some((head, rest)) = text.rsplit_once(')') else { return false };
+        let is_it = head.split_once('(').is_some_and(|(_, comm)| comm.as_bytes() == name);
+        // state, parent, group
+        is_it && rest.split_whitespace().nth(2) == Some(&group.as_raw_nonzero().to_string())
+    })
+}
+
 /// Field 22 of /proc/PID/stat; the name in field 2 may have anything in it. `None` for a zombie
 /// too.
 fn born(pid: Pid) -> Option<u64> {
@@ -155,6 +182,24 @@ mod tests {
             assert!(process.ended().is_some() && !lives(child));
             fs::remove_file(&file).unwrap();
         }
+    }
+
+    #[tokio::test]
+    async fn what_a_killed_one_left_ends_but_nobody_elses_processes() {
+        let mut process = sh("sleep 60 & wait");
+        let note = process.note();
+        while !has_member(process.pid, Path::new("/bin/sleep")) {
+            sleep(LOOK_EVERY).await;
+        }
+        kill_process(process.pid, Signal::KILL).unwrap();
+        while process.ended().is_none() {
+            sleep(LOOK_EVERY).await;
+        }
+        let left = || test_kill_process_group(process.pid).is_ok();
+        end_leftovers(&note, Path::new("/usr/sbin/pgpool")).await;
+        assert!(left(), "it runs another program");
+        end_leftovers(&note, Path::new("/bin/sleep")).await;
+        assert!(!left());
     }
 
     #[tokio::test]

@@ -12,6 +12,10 @@ use super::ids::{MemberName, SlotIndex};
 pub struct Elapsed {
     /// Members that serve again, but not for long enough yet to be attached.
     pub unproven: BTreeMap<MemberName, Trial>,
+    /// Members that have only just stopped serving: they may be back in a moment.
+    pub fell: BTreeSet<MemberName>,
+    /// Who leads did so at the last look already: its key is no news.
+    pub leader_stays: bool,
     /// Members that Patroni is about to restart, by the schedule in its keys.
     pub restart_due: BTreeSet<MemberName>,
     /// Slots whose readers are given time to end before it is detached.

@@ -1,7 +1,7 @@
 //! A plan: ordered steps and holds, each with its reason. What `plan` prints and `apply` carries
 //! out.
 
-use super::ids::{MemberName, SlotIndex};
+use super::ids::{Address, MemberName, SlotIndex};
 use super::restart::Layout;
 use super::slots::SlotTable;
 
@@ -114,12 +114,26 @@ pub struct SlotRow {
     pub member: Option<MemberName>,
     pub host: String,
     pub port: u16,
-    pub local: bool,
+    /// How far its member counts as being: 0 is local, then come the tiers of `locations`. `None`:
+    /// remote, or no member.
+    pub tier: Option<usize>,
     /// Where `geo-agent locate` says that it is, if that is what counts. Not safe to print.
     pub located: Option<String>,
     /// `None` for a slot that pgpool does not know yet.
     pub from: Option<SlotState>,
     pub to: SlotState,
+}
+
+impl SlotRow {
+    /// Its member counts as being here.
+    pub fn is_local(&self) -> bool {
+        self.tier == Some(0)
+    }
+
+    /// `None` for a slot at a socket directory.
+    pub fn address(&self) -> Option<Address> {
+        Address::new(&self.host, u32::from(self.port)).ok()
+    }
 }
 
 /// A slot's state in the words of the contract.

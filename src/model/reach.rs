@@ -1,16 +1,38 @@
 //! What a probe from this host found: who answers, and who is writable.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::ids::Address;
 
 /// Answers of the servers that were asked just now. A server that is not in it was not asked.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Reachability(pub BTreeMap<Address, Answer>);
+pub struct Reachability {
+    pub answers: BTreeMap<Address, Answer>,
+    /// How long each took to accept the connection: one round trip. Nothing is known of those that
+    /// did not.
+    pub round_trips: BTreeMap<Address, Duration>,
+}
 
 impl Reachability {
     pub fn of(&self, address: &Address) -> Option<&Answer> {
-        self.0.get(address)
+        self.answers.get(address)
+    }
+
+    pub fn round_trip(&self, address: &Address) -> Option<Duration> {
+        self.round_trips.get(address).copied()
+    }
+
+    /// Takes in the answers to further questions.
+    pub fn extend(&mut self, more: Reachability) {
+        self.answers.extend(more.answers);
+        self.round_trips.extend(more.round_trips);
+    }
+}
+
+impl FromIterator<(Address, Answer)> for Reachability {
+    fn from_iter<I: IntoIterator<Item = (Address, Answer)>>(answers: I) -> Self {
+        Reachability { answers: answers.into_iter().collect(), round_trips: BTreeMap::new() }
     }
 }
 

@@ -108,7 +108,7 @@ impl fmt::Display for EtcdError {
             ),
             EtcdError::Undecodable(e) => e.fmt(f),
             EtcdError::NoEndpoint(each) => at_each(f, "etcd cannot be read", each),
-            EtcdError::NotWritten(each) => at_each(f, "the order could not be written", each),
+            EtcdError::NotWritten(each) => at_each(f, "nothing could be written to etcd", each),
         }
     }
 }

@@ -23,6 +23,7 @@ mod json;
 pub mod keys;
 mod member;
 pub mod orders;
+mod propose;
 pub mod read;
 pub mod scribe;
 pub mod session;

@@ -7,15 +7,16 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
-use super::agreed::{numbers_key, numbers_of, numbers_value, peer_key, peer_value};
+use super::agreed::{peer_key, peer_value};
 use super::client::{EtcdSession, EtcdSource};
 use super::error::EtcdError;
 use super::follow::{in_time, patience};
 use super::keys::{FOLDER, KeyRange};
+use super::propose::propose;
 use super::session::Source;
 use crate::backoff::Retry;
 use crate::config::settings::Etcd;
-use crate::model::agreed::{Peer, Proposal, Word};
+use crate::model::agreed::{Peer, Word};
 
 /// What an agent says of itself is gone so long after it is: others wait that long for its pgpool
 /// to learn a new slot. Shorter, and a slow etcd would make agents vanish.
@@ -95,16 +96,9 @@ impl Scribe {
             etcd.put(&peer_key(base, &word.name), &value, Some(lease), own).await?;
             *said = Some(word.peer.clone());
         }
-        if let Some(Proposal { instead_of, numbers }) = &word.proposal {
-            let key = numbers_key(base);
-            let found = etcd.get(&key, own).await?;
-            let current = found.as_ref().and_then(|stored| numbers_of(&stored.value));
-            // Otherwise somebody was quicker, and the watch brings the news.
-            if current == *instead_of {
-                let revision = found.map_or(0, |stored| stored.mod_revision);
-                etcd.put_over(revision, &key, &numbers_value(numbers), own).await?;
-            }
+        match &word.proposal {
+            Some(proposal) => propose(etcd, base, proposal, own).await,
+            None => Ok(()),
         }
-        Ok(())
     }
 }

@@ -1,4 +1,5 @@
-//! Writing what operators order, for the commands. The daemon writes none of it.
+//! Writes operators' orders, and the first slot numbers of a watchdog cluster, for the commands.
+//! The daemon writes no orders.
 
 use std::time::Duration;
 
@@ -7,8 +8,10 @@ use super::error::EtcdError;
 use super::follow::{in_time, patience};
 use super::keys::{FOLDER, KeyRange};
 use super::orders::{hold_key, hold_value, location_key};
+use super::propose::propose;
 use super::session::Source;
 use crate::config::settings::Etcd;
+use crate::model::agreed::Proposal;
 use crate::model::ids::MemberName;
 use crate::model::orders::Held;
 
@@ -44,6 +47,12 @@ pub async fn clear_location(settings: &Etcd, member: &MemberName) -> Result<(), 
     write(settings, async |etcd, range| etcd.delete(&key, range).await).await
 }
 
+/// Whether it counts or another one is seen at the next reading.
+pub async fn number(settings: &Etcd, proposal: &Proposal) -> Result<(), EtcdError> {
+    let base = &settings.base;
+    write(settings, async |etcd, range| propose(&etcd, base, proposal, range).await).await
+}
+
 /// At the first endpoint that takes it. Each of the writes above may be done twice without harm.
 async fn write(
     settings: &Etcd,
@@ -55,7 +64,7 @@ async fn write(
     let mut failures = Vec::new();
     for (endpoint, name) in settings.hosts.iter().enumerate() {
         let attempt = async { write(source.open(endpoint).await?, &range).await };
-        match in_time(patience, "writing the order", attempt).await {
+        match in_time(patience, "writing", attempt).await {
             Ok(()) => return Ok(()),
             // No other endpoint has other roles.
             Err(why @ EtcdError::MayNotWrite(_)) => return Err(why),

@@ -156,7 +156,7 @@ fn judge_flag(value: &str) -> Verdict {
 }
 
 /// A boolean as pgpool reads it (any unique prefix counts), or as PCP prints it (`1`).
-fn is_on(value: &str) -> bool {
+pub fn is_on(value: &str) -> bool {
     let v = value.to_ascii_lowercase();
     v == "1" || v == "on" || (!v.is_empty() && ("true".starts_with(&v) || "yes".starts_with(&v)))
 }

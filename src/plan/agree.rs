@@ -2,6 +2,7 @@
 //! number, and lowest-free-first depends on the order in which each saw the members come. So a new
 //! number is proposed in etcd, where the first proposal wins, and taken from there by all.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::agreed::{Agreed, Numbers, Peer, Proposal, Word};
@@ -10,7 +11,7 @@ use crate::model::ids::{Address, SlotIndex};
 use crate::model::inputs::Inputs;
 use crate::model::patience::spelled;
 use crate::model::plan::Hold;
-use crate::model::policy::Policy;
+use crate::model::policy::{Policy, Tier};
 use crate::model::slots::{PORTS, SlotEntry, SlotTable};
 
 use super::assign;
@@ -18,8 +19,9 @@ use super::ground::Ground;
 
 /// The agreed numbers go into a table of what pgpool and the file have. What pgpool does not have
 /// yet gives way to them.
-pub fn merge(ground: &Ground, table: &mut SlotTable) {
+pub fn merge(ground: &Ground, table: &mut Cow<SlotTable>) {
     let Some(agreed) = ground.agreed else { return };
+    let table = table.to_mut();
     table.entries.retain(|slot, _| assign::is_live(ground, *slot) || agreed.numbers.is_none());
     for (slot, address) in agreed.numbers.iter().flatten() {
         let known = table.entries.values().any(|e| e.address().as_ref() == Some(address));
@@ -103,10 +105,12 @@ pub fn word(inputs: &Inputs) -> Option<Word> {
 pub fn in_common(policy: &Policy) -> BTreeMap<String, String> {
     let patience = &policy.patience;
     let names: Vec<_> = policy.local_backends.keys().map(String::as_str).collect();
+    let tiers: Vec<_> = policy.farther.iter().map(Tier::to_string).collect();
     let settings = [
         ("pgpool.slots", policy.slots.to_string()),
         ("location.name", policy.location.clone().unwrap_or_default()),
         ("location.tag", policy.location_tag.clone()),
+        ("locations", tiers.join(", ")),
         ("local_backends", names.join(", ")),
         ("on_primary_loss", format!("{:?}", policy.on_primary_loss)),
         ("attach_after", spelled(patience.attach_after)),

@@ -1,6 +1,7 @@
 //! Members to slots: sticky by address, lowest free number first. A slot's address never changes in
 //! a live pgpool, so where pgpool and the file disagree on one, pgpool is right.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::model::cluster::Member;
@@ -14,7 +15,7 @@ use super::ground::Ground;
 
 /// Who owns which slot from now on. Weights in `table` are still those of the file.
 pub struct Assignment<'a> {
-    pub table: SlotTable,
+    pub table: Cow<'a, SlotTable>,
     /// Where the slots are, as far as they have an address.
     addresses: BTreeMap<SlotIndex, Address>,
     /// The member that is at a slot's address now.
@@ -35,6 +36,11 @@ impl<'a> Assignment<'a> {
     pub fn address(&self, slot: SlotIndex) -> Option<&Address> {
         self.addresses.get(&slot)
     }
+
+    /// Every slot's address, except of those at a socket directory.
+    pub fn addresses(&self) -> impl Iterator<Item = (SlotIndex, &Address)> {
+        self.addresses.iter().map(|(slot, at)| (*slot, at))
+    }
 }
 
 /// Every member with a usable address gets a slot; every slot in use keeps its owner.
@@ -44,12 +50,11 @@ pub fn members_to_slots<'a>(ground: &Ground<'a>) -> Assignment<'a> {
     let mut addresses = addresses_of(ground, &mut table);
     let promote = may_promote(ground, &addresses);
     if promote {
-        let gap = |s: &SlotIndex| ground.pool.nodes.get(s).is_some_and(|n| n.port == 0);
-        table.entries.retain(|slot, _| !gap(slot));
-        addresses.retain(|slot, _| !gap(slot));
+        give_up_gaps(ground, &mut table, &mut addresses);
     }
     let mut taken = slot_of_each_address(ground, &table, &addresses);
-    let mut free = free_slots(ground, &table, promote).into_iter();
+    let mut new = Vec::new();
+    let mut numbers = SlotIndex::all(ground.policy.slots);
     let mut members = BTreeMap::new();
     let (mut holds, mut homeless) = (Vec::new(), Vec::new());
 
@@ -76,11 +81,10 @@ pub fn members_to_slots<'a>(ground: &Ground<'a>) -> Assignment<'a> {
                 }
                 continue;
             }
-            None => match free.next() {
+            None => match numbers.find(|s| is_free(ground, &table, promote, *s)) {
                 Some(slot) => {
-                    table.entries.insert(slot, SlotEntry::new(member.name.clone(), address, 0.0));
-                    addresses.insert(slot, address.clone());
-                    taken.insert(address.clone(), slot);
+                    new.push((slot, address.clone()));
+                    taken.insert(address, slot);
                     slot
                 }
                 None => {
@@ -90,21 +94,24 @@ pub fn members_to_slots<'a>(ground: &Ground<'a>) -> Assignment<'a> {
             },
         };
         members.insert(slot, member);
-        if let Some(entry) = table.entries.get_mut(&slot) {
-            entry.member = Some(member.name.clone());
-        }
+        own(&mut table, slot, member, address);
     }
-    disown_second_slots(&mut table, &addresses, &taken, &members);
+    if taken.len() < addresses.len() + new.len() {
+        disown_second_slots(&mut table, &addresses, &taken, &members);
+    }
     let leader = ground.leader_at().and_then(|at| taken.get(at)).copied();
+    addresses.extend(new);
     Assignment { table, addresses, members, leader, holds, homeless }
 }
 
 /// The slots that pgpool or the file has, with pgpool's address where they differ.
-pub fn slots_in_use(ground: &Ground) -> SlotTable {
-    let mut table = ground.file.cloned().unwrap_or_default();
+pub fn slots_in_use<'a>(ground: &Ground<'a>) -> Cow<'a, SlotTable> {
+    let mut table = ground.file.map_or_else(|_| Cow::default(), Cow::Borrowed);
     for (slot, node) in &ground.pool.nodes {
         if is_spoilt(node) {
-            table.entries.remove(slot);
+            if table.entries.contains_key(slot) {
+                table.to_mut().entries.remove(slot);
+            }
             continue;
         }
         if node.port == 0 {
@@ -114,7 +121,7 @@ pub fn slots_in_use(ground: &Ground) -> SlotTable {
             Some(entry) if entry.host == node.host && entry.port == node.port => {}
             Some(entry) if entry.address().is_some() && entry.address() == node.address() => {}
             _ => {
-                table.entries.insert(*slot, as_pgpool_has_it(node));
+                table.to_mut().entries.insert(*slot, as_pgpool_has_it(node));
             }
         }
     }
@@ -123,14 +130,17 @@ pub fn slots_in_use(ground: &Ground) -> SlotTable {
 
 /// Where two slots have one address, the attached one counts, then the one that has an owner, then
 /// the lowest. The owner is written down, so the choice stays when that slot is detached.
-fn slot_of_each_address(
+fn slot_of_each_address<'b>(
     ground: &Ground,
     table: &SlotTable,
-    addresses: &BTreeMap<SlotIndex, Address>,
-) -> HashMap<Address, SlotIndex> {
+    addresses: &'b BTreeMap<SlotIndex, Address>,
+) -> HashMap<&'b Address, SlotIndex> {
     let mut taken = HashMap::with_capacity(addresses.len());
     for (slot, address) in addresses {
-        let known = taken.entry(address.clone()).or_insert(*slot);
+        let known = taken.entry(address).or_insert(*slot);
+        if known == slot {
+            continue;
+        }
         let claim = |s: &SlotIndex| {
             let owned = table.entries.get(s).is_some_and(|e| e.member.is_some());
             (ground.pool.is_attached(*s), owned)
@@ -142,13 +152,24 @@ fn slot_of_each_address(
     taken
 }
 
+/// Writes down who owns a slot; a new one comes into the table with that.
+fn own(table: &mut Cow<SlotTable>, slot: SlotIndex, member: &Member, address: &Address) {
+    let now = table.entries.get(&slot);
+    if now.is_some_and(|e| e.member.as_ref() == Some(&member.name)) {
+        return;
+    }
+    let new = || SlotEntry::new(member.name.clone(), address, 0.0);
+    let entry = table.to_mut().entries.entry(slot).or_insert_with(new);
+    entry.member = Some(member.name.clone());
+}
+
 fn disown_second_slots(
-    table: &mut SlotTable,
+    table: &mut Cow<SlotTable>,
     addresses: &BTreeMap<SlotIndex, Address>,
-    taken: &HashMap<Address, SlotIndex>,
+    taken: &HashMap<&Address, SlotIndex>,
     members: &BTreeMap<SlotIndex, &Member>,
 ) {
-    for (slot, entry) in &mut table.entries {
+    for (slot, entry) in &mut table.to_mut().entries {
         let first = addresses.get(slot).and_then(|a| taken.get(a));
         if first.is_some_and(|first| first != slot && members.contains_key(first)) {
             entry.member = None;
@@ -158,7 +179,7 @@ fn disown_second_slots(
 
 /// Each slot's address. A slot that only the file has gives way to one that pgpool has at the same
 /// address.
-fn addresses_of(ground: &Ground, table: &mut SlotTable) -> BTreeMap<SlotIndex, Address> {
+fn addresses_of(ground: &Ground, table: &mut Cow<SlotTable>) -> BTreeMap<SlotIndex, Address> {
     let mut addresses: BTreeMap<SlotIndex, Address> =
         table.entries.iter().filter_map(|(s, e)| Some((*s, e.address()?))).collect();
     let live = |s: &SlotIndex| is_live(ground, *s);
@@ -169,8 +190,23 @@ fn addresses_of(ground: &Ground, table: &mut SlotTable) -> BTreeMap<SlotIndex, A
         addresses.iter().filter(|(s, _)| live(s)).map(|(_, a)| a.clone()).collect();
     addresses.retain(|slot, address| live(slot) || served.insert(address.clone()));
     let second = |s: &SlotIndex, e: &SlotEntry| !addresses.contains_key(s) && e.address().is_some();
-    table.entries.retain(|slot, entry| live(slot) || !second(slot, entry));
+    if table.entries.iter().any(|(slot, entry)| !live(slot) && second(slot, entry)) {
+        table.to_mut().entries.retain(|slot, entry| live(slot) || !second(slot, entry));
+    }
     addresses
+}
+
+/// The slots that a promote is about to spoil: nobody is there yet.
+fn give_up_gaps(
+    ground: &Ground,
+    table: &mut Cow<SlotTable>,
+    addresses: &mut BTreeMap<SlotIndex, Address>,
+) {
+    let gap = |s: &SlotIndex| ground.pool.nodes.get(s).is_some_and(|n| n.port == 0);
+    if table.entries.keys().any(gap) {
+        table.to_mut().entries.retain(|slot, _| !gap(slot));
+        addresses.retain(|slot, _| !gap(slot));
+    }
 }
 
 /// Whether pgpool has an address in this slot that it will not change.
@@ -199,15 +235,10 @@ pub fn is_spoilt_slot(ground: &Ground, slot: SlotIndex) -> bool {
     ground.pool.nodes.get(&slot).is_some_and(is_spoilt)
 }
 
-fn free_slots(ground: &Ground, table: &SlotTable, promote: bool) -> Vec<SlotIndex> {
-    let usable = |s: &SlotIndex| match ground.pool.nodes.get(s) {
-        Some(node) if node.port == 0 => !promote && !is_spoilt(node),
-        Some(_) => true,
-        None => true,
-    };
-    SlotIndex::all(ground.policy.slots)
-        .filter(|s| !table.entries.contains_key(s) && usable(s))
-        .collect()
+/// Whether a member without a slot may get this one.
+fn is_free(ground: &Ground, table: &SlotTable, promote: bool, slot: SlotIndex) -> bool {
+    let gap = ground.pool.nodes.get(&slot).filter(|n| n.port == 0);
+    !table.entries.contains_key(&slot) && gap.is_none_or(|gap| !promote && !is_spoilt(gap))
 }
 
 /// Whether this plan may promote the leader, which comes before all else and spoils every gap.

@@ -6,8 +6,8 @@
 use crate::model::ids::{SlotIndex, printable};
 use crate::model::reach::Answer;
 
-use super::agree;
 use super::sequence::Sequence;
+use super::{agree, farther};
 
 /// What may be attached, leader first, and what must be detached before because it would freeze or
 /// mislead the search.
@@ -31,6 +31,8 @@ pub fn allowed_now(sequence: &mut Sequence) -> Allowed {
         return Allowed::default();
     }
     let slots: Vec<_> = wanted.into_iter().filter(|s| answers(sequence, *s)).collect();
+    let Sequence { ground, assignment, wishes, .. } = sequence;
+    let slots = farther::without_those_behind(ground, assignment, wishes, slots);
     if slots.is_empty() {
         return Allowed::default();
     }
@@ -167,5 +169,7 @@ fn answers(sequence: &mut Sequence, slot: SlotIndex) -> bool {
 }
 
 fn answer<'a>(sequence: &Sequence<'a>, slot: SlotIndex) -> Option<&'a Answer> {
-    sequence.ground.reach.of(sequence.assignment.address(slot)?)
+    let answer = |(slot, at): (_, &_)| Some((slot, sequence.ground.reach.of(at)?));
+    let all = || sequence.assignment.addresses().filter_map(answer).collect();
+    sequence.answers.get_or_init(all).get(&slot).copied()
 }

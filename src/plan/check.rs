@@ -11,9 +11,10 @@ use crate::model::policy::OnPrimaryLoss;
 use crate::model::reach::Answer;
 use crate::model::slots::SlotTable;
 
-use super::check_restart;
+use super::check_known::Known;
 use super::ground::Ground;
 use super::turn::{self, Turn};
+use super::{check_restart, check_tiers};
 
 /// One sentence per broken promise; empty for a good plan.
 pub fn faults(inputs: &Inputs, plan: &Plan) -> Vec<String> {
@@ -24,14 +25,15 @@ pub fn faults(inputs: &Inputs, plan: &Plan) -> Vec<String> {
         return vec!["steps without a known cluster and pgpool".to_owned()];
     };
     let mut replay = Replay::start(&ground);
+    let mut faults = Vec::new();
     for (number, step) in plan.steps.iter().enumerate() {
         let is_last = number + 1 == plan.steps.len();
         let why = out_of_turn(&ground, step).or_else(|| replay.why_not(step, is_last));
-        replay.faults.extend(why.map(|why| format!("step {}: {why}", number + 1)));
         replay.carry_out(&step.act);
-        replay.look_at_weights(number + 1);
+        let both = why.into_iter().chain(replay.look_at_weights());
+        faults.extend(both.map(|why| format!("step {}: {why}", number + 1)));
     }
-    replay.faults
+    faults
 }
 
 /// In a watchdog cluster nobody but the agent beside the leader changes what it shares before the
@@ -49,46 +51,47 @@ fn out_of_turn(ground: &Ground, step: &Step) -> Option<String> {
 
 struct Replay<'a> {
     ground: &'a Ground<'a>,
-    written: SlotTable,
-    /// What pgpool has read since the plan began; empty before its first reload.
-    in_force: SlotTable,
+    written: Option<&'a SlotTable>,
+    /// What pgpool has read since the plan began; `None` before its first reload.
+    in_force: Option<&'a SlotTable>,
     /// Where pgpool has its slots.
     addresses: BTreeMap<SlotIndex, Address>,
+    /// What is known of the servers there.
+    known: Known<'a>,
     attached: BTreeSet<SlotIndex>,
     primary: Option<SlotIndex>,
     /// Reads had somewhere to go before the first step.
     had_reads: bool,
-    faults: Vec<String>,
 }
 
 impl<'a> Replay<'a> {
     fn start(ground: &'a Ground<'a>) -> Self {
-        let table = ground.file.cloned().unwrap_or_default();
         let attached: BTreeSet<_> = ground.pool.attached().map(|(s, _)| s).collect();
         let nodes = ground.pool.nodes.iter();
+        let addresses = nodes.filter_map(|(s, n)| Some((*s, n.address()?))).collect();
         let reads = |s: &SlotIndex| ground.pool.nodes.get(s).is_some_and(|n| n.share > 0.0);
         Replay {
             had_reads: attached.iter().any(reads),
             primary: ground.pool.primary(),
-            written: table,
-            in_force: SlotTable::default(),
-            addresses: nodes.filter_map(|(s, n)| Some((*s, n.address()?))).collect(),
+            written: ground.file.ok(),
+            in_force: None,
+            known: Known::of(ground, &addresses),
+            addresses,
             attached,
             ground,
-            faults: Vec::new(),
         }
     }
 
-    fn carry_out(&mut self, act: &Act) {
+    fn carry_out(&mut self, act: &'a Act) {
         match act {
-            Act::WriteConf(table) => self.written = table.clone(),
+            Act::WriteConf(table) => self.written = Some(table),
             Act::Reload => {
-                self.in_force = self.written.clone();
+                self.in_force = self.written;
                 self.take_up_new_slots();
             }
             Act::Attach(slot) => {
                 self.attached.insert(*slot);
-                self.primary = self.attached.iter().copied().find(|s| self.leads(*s));
+                self.primary = self.attached.intersection(&self.known.leading).next().copied();
             }
             Act::Detach(slot) => {
                 self.attached.remove(slot);
@@ -99,7 +102,7 @@ impl<'a> Replay<'a> {
                 self.primary = Some(*slot);
             }
             Act::Restart(layout) => {
-                self.in_force = layout.table.clone();
+                self.in_force = Some(&layout.table);
                 self.attached = layout.attached.clone();
             }
         }
@@ -137,30 +140,43 @@ impl<'a> Replay<'a> {
     }
 
     fn why_not_attach(&self, slot: SlotIndex) -> Option<String> {
-        if !self.in_force.entries.contains_key(&slot) && !self.ground.pool.nodes.contains_key(&slot)
-        {
+        let read = self.in_force.is_some_and(|t| t.entries.contains_key(&slot));
+        if !read && !self.ground.pool.nodes.contains_key(&slot) {
             return Some(format!("attaches slot {slot}, which has no server"));
         }
-        let froze = self.attached.iter().chain([&slot]).find(|s| !self.is_safe_to_search(**s));
-        if let Some(slot) = froze {
+        if let Some(slot) = self.met(&self.known.unsafe_to_search, slot).next() {
             return Some(format!("pgpool would log in to slot {slot}, which has not answered"));
         }
         if self.ground.cluster.standby_cluster {
             return None;
         }
-        let rival = |s: &SlotIndex| !self.leads(*s) && self.answer(*s) == Some(&Answer::Writable);
         // The leader must come in somehow: if pgpool believes the rival, the leader is promoted
         // next.
         let led = self.primary.filter(|p| self.attached.contains(p));
         let tolerated = |s: &SlotIndex| self.leads(slot) && led.is_none_or(|p| p == *s);
-        let mut met = self.attached.iter().copied().chain([slot]);
-        if let Some(rival) = met.find(|s| rival(s) && !tolerated(s)) {
+        if let Some(rival) = self.met(&self.known.rivals, slot).find(|s| !tolerated(s)) {
             return Some(format!("pgpool might take slot {rival} for its primary"));
         }
-        match self.leads(slot) || self.attached.iter().any(|s| self.leads(*s)) {
+        let reads = |s: &SlotIndex| self.weight(*s) > 0.0;
+        let attached = self.attached.iter().copied().filter(reads);
+        let members = check_tiers::Members { ground: self.ground, known: &self.known };
+        if let Some(why) = members.why_not_attach(slot, attached) {
+            return Some(why);
+        }
+        match self.met(&self.known.leading, slot).next().is_some() {
             true => self.ground.why_not_writable().map(|why| format!("attaches too early: {why}")),
             false => Some("attaches while the leader is detached".to_owned()),
         }
+    }
+
+    /// Those of `slots` that pgpool's search meets once `new` is attached.
+    fn met<'b>(
+        &'b self,
+        slots: &'b BTreeSet<SlotIndex>,
+        new: SlotIndex,
+    ) -> impl Iterator<Item = SlotIndex> + 'b {
+        let new = slots.get(&new);
+        self.attached.intersection(slots).chain(new).copied()
     }
 
     fn why_not_detach(&self, slot: SlotIndex) -> Option<String> {
@@ -170,9 +186,9 @@ impl<'a> Replay<'a> {
         if self.ground.leader.is_err() {
             return Some(format!("detaches slot {slot} while nobody is known to lead"));
         }
-        let mut others = self.attached.iter().filter(|s| **s != slot);
         let searches = self.primary.is_none_or(|p| p == slot);
-        if let Some(froze) = others.find(|s| searches && !self.is_safe_to_search(**s)) {
+        let mut froze = self.attached.intersection(&self.known.unsafe_to_search);
+        if let Some(froze) = froze.find(|s| searches && **s != slot) {
             return Some(format!("pgpool would log in to slot {froze}, which has not answered"));
         }
         if !self.is_safe_to_search(slot) && self.was_asked(slot) {
@@ -219,23 +235,22 @@ impl<'a> Replay<'a> {
     /// In any unit: only whether it is 0 counts.
     fn weight(&self, slot: SlotIndex) -> f64 {
         let live = || self.ground.pool.nodes.get(&slot).map_or(0.0, |n| n.share);
-        self.in_force.entries.get(&slot).map_or_else(live, |e| e.weight)
+        self.in_force.and_then(|t| t.entries.get(&slot)).map_or_else(live, |e| e.weight)
     }
 
     /// I2: whatever is attached, somebody gets the reads.
-    fn look_at_weights(&mut self, step: usize) {
+    fn look_at_weights(&mut self) -> Option<String> {
         let reads = self.attached.iter().any(|s| self.weight(*s) > 0.0);
         if reads || self.attached.is_empty() || self.ground.file.is_err() {
             self.had_reads |= reads;
-        } else if self.had_reads {
-            self.faults.push(format!("step {step}: every attached slot has weight 0"));
+            return None;
         }
+        self.had_reads.then(|| "every attached slot has weight 0".to_owned())
     }
 
     /// Whether the holder of the leader key is in this slot.
     fn leads(&self, slot: SlotIndex) -> bool {
-        !self.ground.cluster.standby_cluster
-            && self.ground.leader_at().is_some_and(|at| self.addresses.get(&slot) == Some(at))
+        self.known.leading.contains(&slot)
     }
 
     /// Whether a listed member is there.
@@ -246,12 +261,14 @@ impl<'a> Replay<'a> {
     /// A used slot keeps its address; pgpool takes up the others.
     fn take_up_new_slots(&mut self) {
         let used = |s: &SlotIndex| self.ground.pool.nodes.get(s).is_some_and(|n| n.port != 0);
-        let new = self.in_force.entries.iter().filter(|(slot, _)| !used(slot));
+        let entries = self.in_force.iter().flat_map(|t| &t.entries);
+        let new = entries.filter(|(slot, _)| !used(slot));
         self.addresses.extend(new.filter_map(|(slot, e)| Some((*slot, e.address()?))));
+        self.known = Known::of(self.ground, &self.addresses);
     }
 
     fn is_safe_to_search(&self, slot: SlotIndex) -> bool {
-        self.answer(slot).is_some_and(|a| a.is_safe_to_search())
+        !self.known.unsafe_to_search.contains(&slot)
     }
 
     fn was_asked(&self, slot: SlotIndex) -> bool {
@@ -259,6 +276,6 @@ impl<'a> Replay<'a> {
     }
 
     fn answer(&self, slot: SlotIndex) -> Option<&Answer> {
-        self.ground.reach.of(self.addresses.get(&slot)?)
+        self.known.answers.get(&slot).copied()
     }
 }

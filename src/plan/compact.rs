@@ -14,7 +14,7 @@ use crate::model::slots::{SlotEntry, SlotTable};
 use super::assign::{self, Assignment};
 use super::ground::Ground;
 use super::wish::{self, Want, Wishes};
-use super::{located, state_now, weights};
+use super::{located, state_now, tier, weights};
 
 /// Slots that nobody will miss: nobody in the cluster is or may be at their address. One of them
 /// that could not be detached yet would come up detached.
@@ -70,8 +70,8 @@ fn of_entries(ground: &Ground, entries: Vec<(Option<SlotIndex>, SlotEntry)>) -> 
     };
     let pool = PoolView { nodes: numbered.iter().map(node).collect(), ..ground.pool.clone() };
     // What is known by a slot's number is not true of the new one.
-    let Elapsed { unproven, restart_due, .. } = ground.elapsed.clone();
-    let elapsed = &Elapsed { unproven, restart_due, ..Elapsed::default() };
+    let Elapsed { unproven, fell, restart_due, .. } = ground.elapsed.clone();
+    let elapsed = &Elapsed { unproven, fell, restart_due, ..Elapsed::default() };
     let file = Ok(&table);
     let then = Ground { pool: &pool, elapsed, file, file_edited: false, ..ground.clone() };
     let assignment = assign::members_to_slots(&then);
@@ -79,7 +79,9 @@ fn of_entries(ground: &Ground, entries: Vec<(Option<SlotIndex>, SlotEntry)>) -> 
     let slots = assignment.table.entries.keys().copied();
     let attached = slots
         .filter(|s| match wishes.want(*s) {
-            Want::Leader(_) | Want::Reader(_) => may_come_up(ground, &assignment, *s),
+            Want::Leader(_) | Want::Reader(_) | Want::Farther(_) => {
+                serves(ground, &assignment, *s) && may_come_up(ground, &assignment, *s)
+            }
             Want::AsIs | Want::WhileAttached => {
                 pool.is_attached(*s) && may_come_up(ground, &assignment, *s)
             }
@@ -110,6 +112,12 @@ fn node_for(entry: &SlotEntry, now: Option<&PoolNode>) -> PoolNode {
     node
 }
 
+/// The same answer as for an attach: a server that is gone would cost each session a connection.
+fn serves(ground: &Ground, assignment: &Assignment, slot: SlotIndex) -> bool {
+    let answer = assignment.address(slot).and_then(|a| ground.reach.of(a));
+    answer.is_some_and(Answer::is_alive)
+}
+
 /// A pgpool that starts logs in to every slot that is up, and believes who says it is writable.
 fn may_come_up(ground: &Ground, assignment: &Assignment, slot: SlotIndex) -> bool {
     let leads = assignment.leader == Some(slot);
@@ -136,7 +144,7 @@ fn row(
         member: entry.member.clone(),
         host: entry.host.clone(),
         port: entry.port,
-        local: assignment.member(slot).is_some_and(|m| ground.policy.local_weight(m).is_some()),
+        tier: tier(ground.policy, assignment.member(slot)),
         located: located(ground.policy, assignment.member(slot)),
         from: old.and_then(now),
         to: SlotState {

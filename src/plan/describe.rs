@@ -1,5 +1,6 @@
 //! What changes between two slot tables, in a sentence.
 
+use crate::model::ids::SlotIndex;
 use crate::model::slots::{SlotEntry, SlotTable};
 
 /// How many changes are spelled out before "and N more".
@@ -38,11 +39,12 @@ fn changes(from: &SlotTable, to: &SlotTable) -> String {
 
 /// Whether pgpool has to read the file again: owners are comments to it.
 pub fn needs_reload(from: &SlotTable, to: &SlotTable) -> bool {
-    let matters = |t: &SlotTable| {
-        let entry = |(s, e): (&_, &SlotEntry)| (*s, e.host.clone(), e.port, e.weight);
-        t.entries.iter().map(entry).collect::<Vec<_>>()
-    };
-    matters(from) != matters(to)
+    !matters(from).eq(matters(to))
+}
+
+/// What pgpool reads of each slot.
+fn matters(table: &SlotTable) -> impl Iterator<Item = (SlotIndex, &str, u16, f64)> {
+    table.entries.iter().map(|(slot, e)| (*slot, e.host.as_str(), e.port, e.weight))
 }
 
 fn change(now: &SlotEntry, then: &SlotEntry) -> String {

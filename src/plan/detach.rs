@@ -11,13 +11,16 @@ use super::wish::Want;
 pub fn allowed_now(sequence: &mut Sequence, attach: &Allowed) -> Vec<SlotIndex> {
     let unwanted = |s: &SlotIndex| matches!(sequence.wishes.want(*s), Want::Detached(_));
     let detach: Vec<_> = sequence.attached.iter().copied().filter(unwanted).collect();
+    if detach.is_empty() {
+        return detach;
+    }
     let leader = sequence.assignment.leader;
     let safe = match sequence.ground.cluster.standby_cluster {
-        true => readers_stay(sequence, attach) && may_search(sequence, &detach, &attach.blockers),
+        true => readers_stay(sequence, attach) && may_search(sequence, &attach.blockers),
         false => {
-            let misled = attach::is_misled(sequence, &attach.blockers);
+            let comes = leader.is_some_and(|l| attach.slots.contains(&l));
             sequence.leader_leads_pgpool()
-                || (!misled && leader.is_some_and(|l| attach.slots.contains(&l)))
+                || (comes && !attach::is_misled(sequence, &attach.blockers))
         }
     };
     if safe && sequence.ground.may_command() { detach } else { Vec::new() }
@@ -30,10 +33,10 @@ fn readers_stay(sequence: &Sequence, attach: &Allowed) -> bool {
 }
 
 /// In a standby cluster pgpool has no primary, and searches for one at each detach as well.
-fn may_search(sequence: &mut Sequence, detach: &[SlotIndex], gone: &[SlotIndex]) -> bool {
+fn may_search(sequence: &mut Sequence, gone: &[SlotIndex]) -> bool {
     let mut stay = sequence.attached.iter().copied().filter(|s| !gone.contains(s));
     let Some(met) = stay.find(|s| !attach::is_safe_to_search(sequence, *s)) else { return true };
-    if !detach.is_empty() && sequence.ground.may_command() {
+    if sequence.ground.may_command() {
         let why = attach::why_not_searched(sequence, met);
         sequence.hold(met, why);
     }

@@ -16,9 +16,9 @@ pub fn holds(ground: &Ground, assignment: &Assignment) -> Vec<Hold> {
         let effect = match (leads, ground.cluster.standby_cluster) {
             (false, _) => "it gets no reads",
             (true, false) => {
-                "it leads, so writes still go to it, and reads while no local replica has them"
+                "it leads, so writes still go to it, and reads while nobody else has them"
             }
-            (true, true) => "it leads, so reads go to it while no local replica has them",
+            (true, true) => "it leads, so reads go to it while nobody else has them",
         };
         let reason = format!("{held}: {effect}; geo-agent release ends it earlier");
         Hold { member: Some(member.name.clone()), slot: slots.find(its_own), reason }

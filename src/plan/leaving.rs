@@ -19,6 +19,7 @@ const STOPPING: &str = "stopping";
 pub fn is_on_purpose(ground: &Ground, slot: SlotIndex, wish: &Wish) -> bool {
     let chosen = match wish.why {
         Why::Remote(..) | Why::NoLoadBalance(_) | Why::Held(..) | Why::RestartDue(_) => true,
+        Why::NotNeeded(..) | Why::FarBehind(..) => true,
         Why::NotServing(_, state) => state == STOPPING,
         _ => false,
     };

@@ -8,10 +8,15 @@ pub mod agree;
 pub mod assign;
 pub mod attach;
 pub mod check;
+pub mod check_known;
 pub mod check_restart;
+pub mod check_tiers;
 pub mod compact;
+pub mod contested;
 pub mod describe;
 pub mod detach;
+pub mod farther;
+pub mod first;
 pub mod ground;
 pub mod held;
 pub mod lag;
@@ -46,6 +51,9 @@ pub fn plan(inputs: &Inputs) -> Plan {
         Err(hold) => return standing_still(inputs, vec![hold]),
     };
     let assignment = assign::members_to_slots(&ground);
+    if let Some(hold) = contested::hold(&ground, &assignment) {
+        return standing_still(inputs, vec![hold]);
+    }
     let wishes = wish::of_each_slot(&ground, &assignment);
     let (ground, not_yet) = turn::take(ground, &assignment, &wishes);
     let sequence = Sequence::towards(&ground, &assignment, &wishes);
@@ -95,7 +103,7 @@ fn rows(ground: &Ground, assignment: &Assignment, sequence: &Sequence) -> Vec<Sl
         member: entry.member.clone(),
         host: entry.host.clone(),
         port: entry.port,
-        local: assignment.member(*slot).is_some_and(|m| ground.policy.local_weight(m).is_some()),
+        tier: tier(ground.policy, assignment.member(*slot)),
         located: located(ground.policy, assignment.member(*slot)),
         from: state_now(
             ground.pool,
@@ -120,7 +128,7 @@ fn rows_as_they_are(inputs: &Inputs) -> Vec<SlotRow> {
             member: entry.member.clone(),
             host: entry.host.clone(),
             port: entry.port,
-            local: member.is_some_and(|m| inputs.policy.local_weight(m).is_some()),
+            tier: tier(&inputs.policy, member),
             located: located(&inputs.policy, member),
             from: now,
             to: now.unwrap_or(SlotState {
@@ -131,6 +139,10 @@ fn rows_as_they_are(inputs: &Inputs) -> Vec<SlotRow> {
         }
     };
     file.entries.iter().map(row).collect()
+}
+
+fn tier(policy: &Policy, member: Option<&Member>) -> Option<usize> {
+    policy.tier(member?)
 }
 
 fn located(policy: &Policy, member: Option<&Member>) -> Option<String> {

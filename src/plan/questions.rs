@@ -9,7 +9,6 @@ use crate::model::policy::OnPrimaryLoss;
 
 use super::assign::Assignment;
 use super::ground::Ground;
-use super::sequence::Sequence;
 use super::turn::Turn;
 use super::wish::{Want, Wishes};
 use super::{assign, leaving, restart, stand_in, vanished, wish};
@@ -30,7 +29,21 @@ pub fn servers_to_ask(inputs: &Inputs) -> BTreeSet<Address> {
     }
     let mut ask = to_attach(&ground, &assignment, &wishes);
     ask.extend(candidates);
+    if ground.elapsed.leader_stays && is_due(&ground, &assignment) {
+        let primary = ground.pool.primary().and_then(|p| assignment.address(p));
+        ask.extend(primary.into_iter().chain(ground.leader_at()).cloned());
+    }
     ask
+}
+
+/// Whom the answers so far make it necessary to ask as well: replicas of farther tiers.
+pub fn servers_left_to_ask(inputs: &Inputs) -> BTreeSet<Address> {
+    if inputs.policy.farther.is_empty() {
+        return BTreeSet::new();
+    }
+    let mut left = servers_to_ask(inputs);
+    left.retain(|server| inputs.reach.of(server).is_none());
+    left
 }
 
 fn to_attach(ground: &Ground, assignment: &Assignment, wishes: &Wishes) -> BTreeSet<Address> {
@@ -41,7 +54,7 @@ fn to_attach(ground: &Ground, assignment: &Assignment, wishes: &Wishes) -> BTree
         return BTreeSet::new();
     }
     // A promote that is due leaves nobody but the leader attached.
-    let promote = is_due(ground, assignment, wishes);
+    let promote = is_due(ground, assignment);
     let attached = |s: &SlotIndex| match promote {
         true => assignment.leader == Some(*s),
         false => ground.pool.is_attached(*s),
@@ -64,7 +77,9 @@ fn to_attach(ground: &Ground, assignment: &Assignment, wishes: &Wishes) -> BTree
         return ask;
     }
     // A restart ends what keeps a slot out for a while: everybody may come up.
-    let concerned = entries.iter().filter(|(s, _)| restart || wanted(s) || attached(s));
+    let concerned = entries
+        .iter()
+        .filter(|(s, _)| restart || wanted(s) || attached(s) || wishes.is_compared(**s));
     ask.extend(concerned.filter_map(|(s, _)| address(*s)));
     ask.extend(ground.leader_at().cloned());
     if restart {
@@ -95,9 +110,7 @@ pub fn promote_is_due(inputs: &Inputs) -> bool {
     if ground.turn == Turn::Nobody {
         return false;
     }
-    let assignment = assign::members_to_slots(&ground);
-    let wishes = wish::of_each_slot(&ground, &assignment);
-    is_due(&ground, &assignment, &wishes)
+    is_due(&ground, &assign::members_to_slots(&ground))
 }
 
 /// The server whose loss would call for a stand-in: pgpool's primary.
@@ -108,8 +121,8 @@ pub fn server_to_watch(inputs: &Inputs) -> Option<Address> {
     pool.nodes.get(&primary)?.address().filter(|_| stands_in)
 }
 
-fn is_due(ground: &Ground, assignment: &Assignment, wishes: &Wishes) -> bool {
-    let start = Sequence::start(ground, assignment, wishes);
+/// As [`promote_is_due`].
+pub(super) fn is_due(ground: &Ground, assignment: &Assignment) -> bool {
     let attached = assignment.leader.is_some_and(|l| ground.pool.is_attached(l));
-    attached && !start.leader_leads_pgpool()
+    attached && !ground.cluster.standby_cluster && ground.pool.primary() != assignment.leader
 }

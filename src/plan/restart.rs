@@ -36,7 +36,7 @@ pub fn add_to(plan: &mut Plan, ground: &Ground, assignment: &Assignment, wishes:
         plan.holds.extend(need.holds(ground, Some(why)));
         plan.holds.extend(ground.damage_holds(why));
     };
-    if let Some(why) = why_not_at_all(ground) {
+    if let Some(why) = why_not_at_all(ground, assignment) {
         return hold(plan, why);
     }
     let then = match need.gain {
@@ -73,11 +73,18 @@ fn gain(ground: &Ground, assignment: &Assignment, wishes: &Wishes) -> usize {
 }
 
 /// What no time and no patience changes.
-fn why_not_at_all(ground: &Ground) -> Option<&'static str> {
+fn why_not_at_all(ground: &Ground, assignment: &Assignment) -> Option<&'static str> {
     if ground.policy.restart.mode == RestartMode::Never {
         return Some("pgpool.restart.mode is never");
     }
-    ground.file.is_err().then_some("the slot table must be readable first")
+    if ground.file.is_err() {
+        return Some("the slot table must be readable first");
+    }
+    let used = &assignment.table.entries;
+    let has_gaps = !used.keys().map(|s| s.get()).eq(0..used.len());
+    // The others of a watchdog cluster would take these servers for others.
+    (ground.pool.watchdog.is_some() && has_gaps)
+        .then_some("its slots have a gap, which geo-agent would close: restart pgpool by hand")
 }
 
 /// What a restart waits for. The sentences stay the same from look to look.
@@ -105,9 +112,6 @@ fn why_not_now(plan: &Plan, ground: &Ground, need: &Need, then: &Compacted) -> O
             failed.why
         ));
     }
-    if need.gain == 0 && !known.damage_lasts {
-        return Some("it waits some seconds, in case somebody is stopping pgpool".to_owned());
-    }
     if need.gain == 0 && known.last_hour > 0 {
         return Some("it was restarted less than an hour ago: pgpool's log says more".to_owned());
     }
@@ -118,9 +122,13 @@ fn why_not_now(plan: &Plan, ground: &Ground, need: &Need, then: &Compacted) -> O
     if !policy.window.is_empty() && !policy.window.iter().any(|w| w.contains(known.minute)) {
         return Some(format!("it waits for pgpool.restart.window ({})", policy.window_text()));
     }
-    let limit = policy.when_sessions_below?;
-    let few = ground.pool.sessions.as_ref().is_some_and(|s| s.total < limit);
-    (!few).then(|| format!("it waits until fewer than {limit} clients are connected"))
+    let few = |limit| ground.pool.sessions.as_ref().is_some_and(|s| s.total < limit);
+    if let Some(limit) = policy.when_sessions_below.filter(|limit| !few(*limit)) {
+        return Some(format!("it waits until fewer than {limit} clients are connected"));
+    }
+    // The last: a command that looks once does not know how long it lasts.
+    (need.gain == 0 && !known.damage_lasts)
+        .then(|| "it waits some seconds, in case somebody is stopping pgpool".to_owned())
 }
 
 fn same_servers(failed: &crate::model::restart::Failed, then: &Compacted) -> bool {

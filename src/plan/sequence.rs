@@ -7,11 +7,13 @@
 //! after the leader is attached.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::cell::OnceCell;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::ids::SlotIndex;
 use crate::model::plan::{Act, Disruption, Hold, SlotState, SlotStatus, Step};
 use crate::model::pool::{NodeStatus, PoolNode};
+use crate::model::reach::Answer;
 use crate::model::slots::SlotTable;
 
 use super::assign::Assignment;
@@ -35,6 +37,8 @@ pub struct Sequence<'a> {
     pub(super) primary: Option<SlotIndex>,
     steps: Vec<Step>,
     pub(super) holds: Vec<Hold>,
+    /// What the servers have answered, by slot; looked up when the first answer matters.
+    pub(super) answers: OnceCell<BTreeMap<SlotIndex, &'a Answer>>,
 }
 
 impl<'a> Sequence<'a> {
@@ -60,6 +64,7 @@ impl<'a> Sequence<'a> {
         let before = weights::raised_after(&sequence.table, &goal, &detach);
         let bridge = sequence.bridge(&before, &attach);
         sequence.write(&bridge);
+        sequence.steps.reserve(attach.slots.len() + detach.len());
         for slot in &attach.blockers {
             sequence.detach(*slot, attach::why_in_the_way(&sequence, *slot));
         }
@@ -67,7 +72,7 @@ impl<'a> Sequence<'a> {
             sequence.attach(*slot);
         }
         for slot in detach {
-            sequence.detach(slot, &wishes.why(slot));
+            sequence.detach(slot, wishes.why(slot));
         }
         sequence.write(&goal);
         sequence
@@ -98,7 +103,7 @@ impl<'a> Sequence<'a> {
         self.ground.pool.nodes.get(&slot).is_some_and(unused) && !self.steps.iter().any(wakes)
     }
 
-    pub(super) fn start(
+    fn start(
         ground: &'a Ground<'a>,
         assignment: &'a Assignment<'a>,
         wishes: &'a Wishes<'a>,
@@ -112,6 +117,7 @@ impl<'a> Sequence<'a> {
             primary: ground.pool.primary(),
             steps: Vec::new(),
             holds: Vec::new(),
+            answers: OnceCell::new(),
             ground,
             assignment,
             wishes,
@@ -164,20 +170,23 @@ impl<'a> Sequence<'a> {
             true => [Some(BTreeSet::from([*first])), last_to_go],
             false => [Some(stay), None],
         };
-        let mut table = weights::raised(&self.with_new_slots(), goal, &attach.slots);
+        let mut table = match *goal == *self.table {
+            true => Cow::Borrowed(goal),
+            false => Cow::Owned(weights::raised(&self.with_new_slots(), goal, &attach.slots)),
+        };
         for moment in moments.into_iter().flatten() {
             let leader = self.assignment.leader.filter(|l| moment.contains(l));
             let reader = leader.or_else(|| moment.first().copied());
             if let Some(slot) = reader.filter(|_| !weights::serves_reads(&table, &moment)) {
-                table = weights::with_weight(table, slot, 1.0);
+                table = Cow::Owned(weights::with_weight(table.into_owned(), slot, 1.0));
             }
         }
-        Cow::Owned(table)
+        table
     }
 
     /// The assigned slots with the weights of the table as it is by now.
     pub(super) fn with_new_slots(&self) -> SlotTable {
-        let mut table = self.assignment.table.clone();
+        let mut table = SlotTable::clone(&self.assignment.table);
         for (slot, entry) in &mut table.entries {
             if let Some(now) = self.table.entries.get(slot) {
                 entry.weight = now.weight;
@@ -240,7 +249,7 @@ impl<'a> Sequence<'a> {
         };
     }
 
-    fn detach(&mut self, slot: SlotIndex, why: &str) {
+    fn detach(&mut self, slot: SlotIndex, why: impl Into<String>) {
         if !self.attached.remove(&slot) {
             return;
         }
@@ -255,7 +264,7 @@ impl<'a> Sequence<'a> {
             }
         };
         self.primary = self.primary.filter(|p| *p != slot);
-        self.push(Act::Detach(slot), Some(slot), why.to_owned(), disruption, ended);
+        self.push(Act::Detach(slot), Some(slot), why.into(), disruption, ended);
     }
 
     fn push(

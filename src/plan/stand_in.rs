@@ -60,7 +60,7 @@ pub fn chosen(sequence: &mut Sequence) -> Option<(SlotIndex, String)> {
     let candidates = candidates(ground, assignment, sequence.wishes).into_iter();
     let best = candidates.filter(|s| is_alive(ground, assignment, *s));
     let Some(best) = best.max_by_key(|s| rank(ground, assignment, *s)) else {
-        let nobody = "no attached local replica answers that could stand in";
+        let nobody = "no attached replica answers that could stand in";
         sequence.hold(slot, format!("pgpool's primary is lost: {why}; {nobody}"));
         return None;
     };
@@ -93,7 +93,8 @@ fn is_alive(ground: &Ground, assignment: &Assignment, slot: SlotIndex) -> bool {
 fn candidates(ground: &Ground, assignment: &Assignment, wishes: &Wishes) -> Vec<SlotIndex> {
     let primary = ground.pool.primary();
     let replica = |s: SlotIndex| assignment.member(s).is_some_and(|m| m.role == Role::Replica);
-    let reads = |s: SlotIndex| matches!(wishes.want(s), Want::Reader(_)) && replica(s);
+    let wanted = |s: SlotIndex| matches!(wishes.want(s), Want::Reader(_) | Want::Farther(_));
+    let reads = |s: SlotIndex| wanted(s) && replica(s);
     let attached = ground.pool.attached().map(|(slot, _)| slot);
     attached.filter(|s| Some(*s) != primary && reads(*s)).collect()
 }

@@ -23,9 +23,11 @@ pub fn when_attached(
         entry.weight = match wishes.want(*slot) {
             Want::AsIs => entry.weight,
             Want::WhileAttached if attached.contains(slot) => entry.weight,
+            Want::Farther(weight) if attached.contains(slot) => weight,
             Want::Reader(weight) | Want::Leader(Some(weight)) => weight,
             Want::Detached(weight) | Want::Leaving(_, weight) if !attached.contains(slot) => weight,
-            Want::Leader(None) | Want::Detached(_) | Want::Leaving(..) | Want::WhileAttached => 0.0,
+            Want::Leader(None) | Want::Farther(_) | Want::WhileAttached => 0.0,
+            Want::Detached(_) | Want::Leaving(..) => 0.0,
         };
     }
     if serves_reads(&then, attached) || attached.is_empty() {

@@ -18,9 +18,15 @@ use super::wish::Want;
 pub enum Why<'a> {
     Leads(&'a MemberName),
     LocalReplica(&'a MemberName, Located<'a>),
-    /// A local replica that serves, but what it serves is old.
+    /// A replica that serves, but what it serves is old.
     FarBehind(&'a MemberName, Limits),
     Remote(&'a MemberName, Located<'a>),
+    /// A replica of a farther tier, and nobody nearer serves.
+    Farther(&'a MemberName, Located<'a>),
+    /// As before, but somebody nearer may be back before this time is over.
+    Awaiting(&'a MemberName, Duration),
+    /// A replica of a farther tier, and somebody else serves.
+    NotNeeded(&'a MemberName, Located<'a>),
     NoLoadBalance(&'a MemberName),
     Held(&'a MemberName, &'a Held),
     NotServing(&'a MemberName, &'a str),
@@ -65,11 +71,21 @@ impl fmt::Display for Why<'_> {
                 write!(f, "{name} is a local replica{located} that serves")
             }
             Why::FarBehind(name, limits) => {
-                write!(f, "{name} is a local replica, more than {} behind", bytes(limits.max))
+                write!(f, "{name} is more than {} behind", bytes(limits.max))
             }
             Why::Remote(name, located) => {
                 let cost = "attached, it would cost every session a far connection";
                 write!(f, "{name} is remote{located}: {cost}")
+            }
+            Why::Farther(name, located) => {
+                write!(f, "no nearer replica than {name}{located} serves")
+            }
+            Why::Awaiting(name, _) => write!(f, "a nearer replica than {name} may be back soon"),
+            Why::NotNeeded(name, located) => {
+                write!(
+                    f,
+                    "{name} is remote{located}, and somebody at least as near takes the reads"
+                )
             }
             Why::Held(name, held) => write!(f, "{name} is {held}"),
             Why::Vanished(name) => write!(f, "{name} vanished from Patroni with most others"),
@@ -85,7 +101,7 @@ impl fmt::Display for Why<'_> {
             }
             Why::ByHand(name, _) => write!(f, "{name} was detached by hand"),
             Why::LastReader => {
-                f.write_str("no local replica serves: reads go to the standby leader")
+                f.write_str("no other replica serves: reads go to the standby leader")
             }
             Why::UnusableKey(name) => write!(f, "{name}'s key in etcd is unusable"),
             Why::MayBeUnusable => {
@@ -108,6 +124,10 @@ impl Why<'_> {
             (_, Why::Unproven(_, trial)) => Some(format!(
                 "is attached once it has been good for {}: {self}",
                 spelled(trial.lasts)
+            )),
+            (_, Why::Awaiting(_, soon)) => Some(format!(
+                "is attached unless a nearer replica is back within {}",
+                spelled(*soon)
             )),
             (_, Why::ByHand(_, respected)) => Some(format!(
                 "was detached by hand (pcp_detach_node): it is left so for {}, or until it is \

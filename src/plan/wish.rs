@@ -12,7 +12,7 @@ use crate::model::slots::SlotTable;
 use super::assign::Assignment;
 use super::ground::Ground;
 use super::why::{Located, Why};
-use super::{leaving, reader, vanished};
+use super::{farther, leaving, reader, vanished};
 
 /// What a slot should be, and why.
 pub struct Wish<'a> {
@@ -26,6 +26,8 @@ pub enum Want {
     Leader(Option<f64>),
     /// Attached, with this read weight.
     Reader(f64),
+    /// As a reader, from a farther tier: without a weight while it is detached.
+    Farther(f64),
     /// Detached, with this weight in the file: a local replica that comes back keeps its own.
     Detached(f64),
     /// Attached with the weight that it has, if it is; not to be attached again.
@@ -39,6 +41,8 @@ pub enum Want {
 
 pub struct Wishes<'a> {
     by_slot: BTreeMap<SlotIndex, Wish<'a>>,
+    /// Slots of which the nearest are to be attached: it takes an answer of each to tell.
+    compared: BTreeSet<SlotIndex>,
 }
 
 impl Wishes<'_> {
@@ -68,9 +72,14 @@ impl Wishes<'_> {
         self.by_slot.iter().filter(|(s, w)| !gone(s, w)).filter_map(hold).collect()
     }
 
+    /// Whether its distance decides who is attached.
+    pub fn is_compared(&self, slot: SlotIndex) -> bool {
+        self.compared.contains(&slot)
+    }
+
     /// Whether it shall be attached for good.
     pub fn is_attached(&self, slot: SlotIndex) -> bool {
-        matches!(self.want(slot), Want::Leader(_) | Want::Reader(_))
+        matches!(self.want(slot), Want::Leader(_) | Want::Reader(_) | Want::Farther(_))
     }
 }
 
@@ -82,11 +91,12 @@ pub fn of_each_slot<'a>(ground: &Ground<'a>, assignment: &'a Assignment<'a>) -> 
             None => (*slot, of_nobody(ground, assignment, *slot, entry.member.as_ref())),
         })
         .collect();
+    let compared = farther::choose(ground, assignment, &mut by_slot);
     if ground.cluster.standby_cluster {
         standby_leader_as_last_reader(assignment, &mut by_slot);
     }
     leaving::give_readers_time(ground, assignment, &mut by_slot);
-    Wishes { by_slot }
+    Wishes { by_slot, compared }
 }
 
 fn of_member<'a>(ground: &Ground<'a>, slot: SlotIndex, member: &'a Member) -> Wish<'a> {
@@ -145,7 +155,7 @@ fn of_nobody<'a>(
 
 /// A standby cluster has no primary; its leader serves reads when no local replica does.
 fn standby_leader_as_last_reader(assignment: &Assignment, by_slot: &mut BTreeMap<SlotIndex, Wish>) {
-    let reads = |w: &Wish| matches!(w.want, Want::Reader(weight) if weight > 0.0);
+    let reads = |w: &Wish| matches!(w.want, Want::Reader(w) | Want::Farther(w) if w > 0.0);
     if by_slot.values().any(reads) {
         return;
     }

@@ -4,28 +4,36 @@ use std::io::{self, ErrorKind};
 use std::time::Duration;
 
 use tokio::net::{TcpStream, lookup_host};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::model::ids::Address;
 use crate::model::reach::Answer;
 
+/// A connection, and how long it took: one round trip.
+pub(super) struct Dialled {
+    pub stream: TcpStream,
+    pub took: Duration,
+}
+
 /// As [`tcp`], with this long for it.
-pub(super) async fn within(patience: Duration, server: &Address) -> Result<TcpStream, Answer> {
+pub(super) async fn within(patience: Duration, server: &Address) -> Result<Dialled, Answer> {
     let late = |_| Err(Answer::Unreachable(format!("no TCP connection within {patience:?}")));
     timeout(patience, tcp(server)).await.unwrap_or_else(late)
 }
 
 /// Connects to any of the host's addresses.
-pub(super) async fn tcp(server: &Address) -> Result<TcpStream, Answer> {
+pub(super) async fn tcp(server: &Address) -> Result<Dialled, Answer> {
     let resolved = match lookup_host((server.host(), server.port())).await {
         Ok(addresses) => addresses.collect::<Vec<_>>(),
         Err(error) => return Err(unresolved(server, &error)),
     };
+    let begun = Instant::now(); // the name service is not part of the way
     match TcpStream::connect(resolved.as_slice()).await {
         Ok(stream) => {
+            let took = begun.elapsed();
             // Without it the small messages of a login wait for each other's acknowledgement.
             let _ = stream.set_nodelay(true);
-            Ok(stream)
+            Ok(Dialled { stream, took })
         }
         Err(error) => Err(failed(&error)),
     }

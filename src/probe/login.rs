@@ -10,7 +10,7 @@ use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::{Config, Error, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::session::{self, Stay};
+use super::session::{self, Held, Stay};
 use super::tls::{self, TlsError};
 use super::{dial, sqlstate, told};
 use crate::config::settings::{Probe, SslMode};
@@ -64,8 +64,21 @@ impl Login {
             return answer_of(&error);
         }
         match dial::tcp(server).await {
-            Ok(stream) => self.talk_plainly(stream, stay).await,
+            Ok(dialled) => self.talk_plainly(dialled.stream, stay).await,
             Err(answer) => answer,
+        }
+    }
+
+    /// A session that is kept: the answer that ended it.
+    pub(super) async fn hold(
+        &self,
+        stream: TcpStream,
+        server: &Address,
+        held: &Held<'_>,
+    ) -> Answer {
+        tokio::select! {
+            answer = self.talk(stream, server, Stay::Until(held)) => answer,
+            late = held.late() => late,
         }
     }
 

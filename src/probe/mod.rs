@@ -8,6 +8,7 @@
 //!
 //! [`vigil`] holds a session to pgpool's primary, to know at once when it is lost.
 
+mod awaiting;
 mod dial;
 mod greet;
 mod login;
@@ -16,7 +17,7 @@ mod sqlstate;
 mod tls;
 pub mod vigil;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::Poll;
@@ -28,6 +29,7 @@ use crate::config::settings;
 use crate::model::ids::Address;
 use crate::model::reach::{Answer, Loss, Reachability};
 use crate::seams::Prober;
+use dial::Dialled;
 use login::Login;
 use session::Stay;
 pub use tls::TlsError;
@@ -40,6 +42,9 @@ const FAILURE_THRESHOLD: u32 = 3;
 /// with this pause between.
 const REFUSALS: u32 = 3;
 const REFUSAL_PAUSE: Duration = Duration::from_millis(30);
+
+/// No server on Earth is farther away than this. Longer, and `status` would wait for the dead.
+const ROUND_TRIP_MAX: Duration = Duration::from_millis(500);
 
 /// The longest text of an answer, in characters: it comes from a stranger and goes to the log.
 const TEXT_MAX: usize = 200;
@@ -71,11 +76,20 @@ impl SqlProber {
 
     /// One server that has this long to take the connection, and the timeout for all.
     async fn ask_within(&self, server: &Address, patience: Duration) -> Answer {
+        self.measure_within(server, patience).await.0
+    }
+
+    /// The answer of one server, and how long it took to accept the connection.
+    async fn measure_within(
+        &self,
+        server: &Address,
+        patience: Duration,
+    ) -> (Answer, Option<Duration>) {
         let deadline = Instant::now() + self.timeout;
         let after = self.timeout;
-        let stream = match dial::within(patience, server).await {
-            Ok(stream) => stream,
-            Err(answer) => return answer,
+        let (stream, took) = match dial::within(patience, server).await {
+            Ok(Dialled { stream, took }) => (stream, took),
+            Err(answer) => return (answer, None),
         };
         let talk = async {
             match &self.login {
@@ -83,10 +97,17 @@ impl SqlProber {
                 None => greet::ask(stream).await,
             }
         };
-        match timeout_at(deadline, talk).await {
-            Ok(answer) => answer,
-            Err(_) => Answer::Hung(format!("TCP connects, then no answer within {after:?}")),
-        }
+        let hung = || Answer::Hung(format!("TCP connects, then no answer within {after:?}"));
+        (timeout_at(deadline, talk).await.unwrap_or_else(|_| hung()), Some(took))
+    }
+
+    /// How far away these servers are, as far as they take a connection: nothing is said on it.
+    pub async fn round_trips(&self, servers: &BTreeSet<Address>) -> BTreeMap<Address, Duration> {
+        let patience = self.timeout.min(ROUND_TRIP_MAX);
+        let asked = servers.iter().map(|server| async move {
+            Some((server.clone(), dial::within(patience, server).await.ok()?.took))
+        });
+        all(asked).await.into_iter().flatten().collect()
     }
 
     /// Asks on new connections until it is sure. Whoever answers, willing or not, is there.
@@ -134,15 +155,24 @@ enum Suspicion {
 impl Prober for SqlProber {
     async fn ask(&self, servers: &BTreeSet<Address>) -> Reachability {
         let asked = servers.iter().map(|server| async move {
-            let answer = self.ask_one(server).await;
-            tracing::debug!(%server, ?answer, "probed");
-            (server.clone(), answer)
+            let (answer, took) = self.measure_within(server, self.timeout).await;
+            tracing::debug!(%server, ?answer, ?took, "probed");
+            (server, answer, took)
         });
-        Reachability(all(asked).await.into_iter().collect())
+        let mut reach = Reachability::default();
+        for (server, answer, took) in all(asked).await {
+            reach.answers.insert(server.clone(), answer);
+            reach.round_trips.extend(took.map(|took| (server.clone(), took)));
+        }
+        reach
     }
 
     async fn is_lost(&self, server: &Address) -> Option<Loss> {
         self.confirm(server, Suspicion::None).await
+    }
+
+    async fn until_writable(&self, server: &Address, pause: &dyn Fn() -> Duration) {
+        self.until_it_writes(server, pause).await;
     }
 }
 

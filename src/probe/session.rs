@@ -14,17 +14,44 @@ use crate::model::reach::Answer;
 #[derive(Clone, Copy)]
 pub(super) enum Stay<'a> {
     ForOneAnswer,
-    /// Until the server ends it, or leaves a question unanswered.
-    Until(&'a Held),
+    /// Until the server ends it, leaves a question unanswered, or says what was waited for.
+    Until(&'a Held<'a>),
 }
 
-pub(super) struct Held {
-    /// The pause between two questions.
-    pub every: Duration,
-    /// How long an answer may take.
-    pub timeout: Duration,
+pub(super) struct Held<'a> {
+    /// Whether to ask again after this answer.
+    goes_on: fn(&Answer) -> bool,
+    /// The pause before the next question.
+    pause: &'a dyn Fn() -> Duration,
+    /// How long the login with the first answer may take.
+    login: Duration,
+    /// How long each further answer may take.
+    answer: Duration,
     /// Told when the first answer is there.
-    pub open: Notify,
+    open: Notify,
+}
+
+impl<'a> Held<'a> {
+    pub(super) fn new(
+        goes_on: fn(&Answer) -> bool,
+        pause: &'a dyn Fn() -> Duration,
+        timeout: Duration,
+    ) -> Self {
+        Held { goes_on, pause, login: timeout, answer: timeout, open: Notify::new() }
+    }
+
+    /// Answers after the first may take this long only.
+    pub(super) fn answering_within(self, answer: Duration) -> Self {
+        Held { answer, ..self }
+    }
+
+    /// Resolves with an answer when the session is not open in time; never once it is.
+    pub(super) async fn late(&self) -> Answer {
+        if timeout(self.login, self.open.notified()).await.is_ok() {
+            std::future::pending::<()>().await;
+        }
+        Answer::Hung(format!("no login within {:?}", self.login))
+    }
 }
 
 /// The first answer, or the one that ended the session. Says goodbye as a client should: the server
@@ -38,7 +65,7 @@ pub(super) async fn talk(
     let mut answer = question(&client, connection.as_mut()).await?;
     if let Stay::Until(held) = stay {
         held.open.notify_one();
-        while answer.is_alive() {
+        while (held.goes_on)(&answer) {
             answer = next_answer(&client, connection.as_mut(), held).await;
         }
     }
@@ -54,15 +81,15 @@ pub(super) async fn talk(
 async fn next_answer(
     client: &Client,
     mut connection: Pin<&mut impl Future<Output = Result<(), Error>>>,
-    held: &Held,
+    held: &Held<'_>,
 ) -> Answer {
     tokio::select! {
         ended = connection.as_mut() => return farewell(ended),
-        () = sleep(held.every) => {}
+        () = sleep((held.pause)()) => {}
     }
-    match timeout(held.timeout, question(client, connection)).await {
+    match timeout(held.answer, question(client, connection)).await {
         Ok(answer) => answer.unwrap_or_else(|error| answer_of(&error)),
-        Err(_) => Answer::Hung(format!("no answer within {:?}", held.timeout)),
+        Err(_) => Answer::Hung(format!("no answer within {:?}", held.answer)),
     }
 }
 

@@ -7,18 +7,20 @@
 
 use std::time::Duration;
 
-use tokio::sync::{Notify, watch};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::sync::watch;
+use tokio::time::sleep;
 use tracing::{debug, info, warn};
 
-use super::dial;
-use super::session::{Held, Stay};
+use super::dial::{self, Dialled};
+use super::session::Held;
 use super::{SqlProber, Suspicion};
 use crate::model::ids::Address;
 use crate::model::reach::{Answer, Loss};
 
-/// Questions per `probe.interval`: silence is then dated to a fraction of it.
-const QUESTIONS_PER_INTERVAL: u32 = 4;
+/// Questions per `probe.interval`. Each costs both sides some tenths of a millisecond, all day.
+const QUESTIONS_PER_INTERVAL: u32 = 2;
+/// New connections per interval while something is wrong.
+const TRIES_PER_INTERVAL: u32 = 4;
 
 /// A server that has just broken a session has this long to take the next connection, and some
 /// times what the last one took: a lost packet is not sent again within it.
@@ -56,13 +58,13 @@ impl SqlProber {
         loop {
             let suspicion = self.until_suspect(server).await;
             let Some(loss) = self.confirm(server, suspicion).await else {
-                sleep(self.pause()).await; // it may end every session at once, for a while
+                sleep(self.soon()).await; // it may end every session at once, for a while
                 continue;
             };
             warn!(%server, "pgpool's primary is lost: {}", loss.why);
             lost.send_replace(Some(loss));
             while !self.ask_one(server).await.is_alive() {
-                sleep(self.pause()).await;
+                sleep(self.soon()).await;
             }
             info!(%server, "answers again");
             lost.send_replace(None);
@@ -80,7 +82,7 @@ impl SqlProber {
                 Answer::Dead(_) => return Suspicion::Refusal { patience },
                 // It turns the probe away, but it is there.
                 Answer::Alive(_) | Answer::Writable | Answer::ReadOnly => {
-                    sleep(self.pause()).await;
+                    sleep(self.soon()).await;
                 }
             }
         }
@@ -90,27 +92,28 @@ impl SqlProber {
     /// connection may take, by what this one took.
     async fn hold(&self, server: &Address, patience: &mut Duration) -> Answer {
         let Some(login) = &self.login else { return self.ask_one(server).await };
-        let (after, dialled) = (self.timeout, Instant::now());
-        let stream = match dial::within(after, server).await {
-            Ok(stream) => stream,
+        let after = self.timeout;
+        let Dialled { stream, took } = match dial::within(after, server).await {
+            Ok(dialled) => dialled,
             Err(answer) => return answer,
         };
-        *patience = PATIENCE + dialled.elapsed() * PATIENCE_FACTOR;
-        let held = Held { every: self.pause(), timeout: after, open: Notify::new() };
-        tokio::select! {
-            answer = login.talk(stream, server, Stay::Until(&held)) => answer,
-            () = late(after, &held) => Answer::Hung(format!("no login within {after:?}")),
-        }
+        *patience = PATIENCE + took * PATIENCE_FACTOR;
+        let pause = || self.pause();
+        let held = Held::new(Answer::is_alive, &pause, after).answering_within(self.patience());
+        login.hold(stream, server, &held).await
+    }
+
+    /// How long a held session may leave a question unanswered. The pause before it was silence
+    /// too, so that silence is told `failure_threshold` timeouts after the last sign of life.
+    fn patience(&self) -> Duration {
+        self.timeout.saturating_sub(self.pause()).max(self.timeout / 2)
     }
 
     fn pause(&self) -> Duration {
         self.interval / QUESTIONS_PER_INTERVAL
     }
-}
 
-/// Resolves when the session is not open by then; never once it is.
-async fn late(after: Duration, held: &Held) {
-    if timeout(after, held.open.notified()).await.is_ok() {
-        std::future::pending::<()>().await;
+    fn soon(&self) -> Duration {
+        self.interval / TRIES_PER_INTERVAL
     }
 }

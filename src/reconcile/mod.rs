@@ -5,7 +5,6 @@
 mod news;
 mod pace;
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,7 +18,7 @@ use crate::model::inputs::{Inputs, Seen};
 use crate::model::past::Past;
 use crate::model::plan::{Act, Disruption, Plan};
 use crate::model::policy::Policy;
-use crate::model::reach::{Answer, Loss};
+use crate::model::reach::Loss;
 use crate::observe::{Observer, Questions};
 use crate::plan::{agree, check, plan, questions};
 use crate::restart::Restart;
@@ -124,6 +123,8 @@ impl<P: Pool, C: ConfFile, R: Prober, H: Health, K: Keeper> Reconciler<P, C, R, 
             other
         });
         let (round, outcome, awaited) = self.act(&inputs, turns).await;
+        // It is tried again, but not as often as pgpool is looked for.
+        let outcome = if resumed.is_some() { Outcome::Failed } else { outcome };
         Some((Round { failure: round.failure.or(resumed), ..round }, outcome, awaited))
     }
 
@@ -230,13 +231,8 @@ impl<P: Pool, C: ConfFile, R: Prober, H: Health, K: Keeper> Reconciler<P, C, R, 
     /// Asks the awaited leader until it is writable. Never returns when nobody is awaited.
     async fn until_writable(&self, awaited: Option<&Awaited>) {
         let Some(awaited) = awaited else { return std::future::pending().await };
-        let leader = &awaited.leader;
-        let question = BTreeSet::from([leader.clone()]);
-        loop {
-            sleep(awaited.pause()).await;
-            if self.observer.prober.ask(&question).await.of(leader) == Some(&Answer::Writable) {
-                return;
-            }
-        }
+        let pause = || awaited.pause();
+        sleep(pause()).await; // it has just been asked
+        self.observer.prober.until_writable(&awaited.leader, &pause).await;
     }
 }

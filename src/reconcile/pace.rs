@@ -12,11 +12,11 @@ use crate::model::reach::Answer;
 use crate::plan::questions;
 use crate::retry::{Outcome, next_look};
 
-/// How often a leader that is about to become writable is asked, at first. Each question is one SQL
-/// login; a longer pause is added to the write gap when the change is to a detached leader.
-const LEADER_POLL: Duration = Duration::from_millis(15);
+/// How often a leader that is about to become writable is asked, at first. Each question is one
+/// round trip; a longer pause is added to the write gap when the change is to a detached leader.
+const LEADER_POLL: Duration = Duration::from_millis(5);
 /// A leader in a long recovery is asked less and less: the pause is this part of the wait so far.
-const LEADER_POLL_PART: u32 = 10;
+const LEADER_POLL_PART: u32 = 100;
 
 /// What the loop keeps from look to look beside the [`Past`]. Nothing is decided by it but the time
 /// of the next look.

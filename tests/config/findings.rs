@@ -10,6 +10,7 @@ use super::{Dir, SMALL, parsed, problems, report};
 fn every_problem_is_in_one_report() {
     let bad = "
 etcd3: {host: a, hosts: [b], prot: 2379, port: 70000, scope: a/b, timeout: soon, tls: {client_cert: x}}
+locatoins: {name: x}
 locations: {name: x}
 local_backends: [{name: a, weight: -1}, {name: a}, {wieght: 1}, 7]
 pgpool:
@@ -35,7 +36,8 @@ probe: {username: [], sslmode: verify-full, interval: 0}
         "local_backends[2].wieght: unknown key",
         "local_backends[3].name: is missing",
         "local_backends[3]: is a number, not a section",
-        "locations: unknown key",
+        "locations: is a section of keys, not a list",
+        "locatoins: unknown key",
         "pgpool.config_path: is missing",
         "pgpool.pcp.host: \"a b\" is not a host name or an IP address",
         "pgpool.pcp.passfile: is given beside another password",
@@ -232,4 +234,27 @@ fn the_report_is_headed_by_the_file() {
     assert_eq!(text, expected);
     let error = config::load(&dir.0.join("nowhere")).unwrap_err();
     assert!(matches!(error, ConfigError::Read { .. }));
+}
+
+#[test]
+fn every_tier_is_checked() {
+    for (list, expected) in [
+        ("[]", "locations: is empty"),
+        ("us", "locations: is text, not a list"),
+        ("[us, here]", "locations[1]: \"here\" is this host's own location"),
+        ("[[us, here]]", "locations[0][1]: \"here\" is this host's own location"),
+        ("[here, here]", "locations[1]: \"here\" is this host's own location"),
+        ("[us, [ca, us]]", "locations[1][1]: \"us\" is in the list twice"),
+        ("[any, us]", "locations[0]: any is not the last"),
+        ("[us, [ca, any]]", "locations[1][1]: any is among others"),
+        ("[us, []]", "locations[1]: is an empty list"),
+        ("[us, {name: ca}]", "locations[1]: is a section of keys, not a location"),
+        ("[us, true]", "locations[1]: is a boolean, not a location"),
+        ("['']", "locations[0]: is not one line of plain text"),
+        ("[\"a\\nb\"]", "locations[0]: is not one line of plain text"),
+    ] {
+        let found = problems(&format!("{SMALL}locations: {list}"));
+        let found: Vec<_> = found.iter().map(|p| format!("{}: {}", p.path, p.message)).collect();
+        assert_eq!(found, [expected], "{list}");
+    }
 }

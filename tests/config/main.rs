@@ -12,6 +12,7 @@ use std::time::Duration;
 use geo_agent::config::settings::{Config, Restart, SslMode};
 use geo_agent::config::{self, Loaded, Problem, keys};
 use geo_agent::model::patience::Patience;
+use geo_agent::model::policy::Tier;
 use geo_agent::model::restart::RestartMode;
 use geo_agent::yaml::{self, Node};
 
@@ -220,6 +221,16 @@ fn patience_is_read_with_its_units() {
     assert_eq!(patience, expected);
     let bytes = parsed(&format!("{SMALL}max_lag: 1000")).config.policy.patience.max_lag;
     assert_eq!(bytes, Some(1000));
+}
+
+#[test]
+fn tiers_are_read_from_near_to_far() {
+    let tiers = |list: &str| parsed(&format!("{SMALL}locations: {list}")).config.policy.farther;
+    let places = |names: &[&str]| Tier::Places(names.iter().map(|n| (*n).to_owned()).collect());
+    assert_eq!(tiers("[us, [ca, 7], any]"), [places(&["us"]), places(&["ca", "7"]), Tier::Any]);
+    assert_eq!(tiers("[here, us]"), [places(&["us"])], "the own location is the first anyway");
+    assert_eq!(tiers("[here]"), []);
+    assert_eq!(parsed(SMALL).config.policy.farther, []);
 }
 
 #[test]

@@ -12,13 +12,17 @@ mod damage;
 mod docker;
 mod pgpool;
 mod scene;
+mod trio;
 
 mod failover;
 mod fake_vs_real;
+mod layout;
 mod loss;
 mod members;
 mod orders;
 mod sessions;
+mod supervise;
 mod switchover;
+mod tiers;
 mod unknown;
 mod watchdog;

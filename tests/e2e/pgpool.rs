@@ -78,14 +78,15 @@ impl Pgpool {
     }
 
     /// pgpool's own word, over PCP's UNIX socket or, without it, over TCP.
+    pub fn pcp(&self, command: &str) -> Output {
+        let ask =
+            |host| self.container.exec(&[command, "-w", "-h", host, "-p", "9898", "-U", "pcp"]);
+        let output = ask("/var/run/postgresql");
+        if output.status == 0 { output } else { ask("127.0.0.1") }
+    }
+
     pub fn nodes(&self) -> Result<Vec<Node>, String> {
-        let ask = |host| {
-            self.container.exec(&["pcp_node_info", "-w", "-h", host, "-p", "9898", "-U", "pcp"])
-        };
-        let mut output = ask("/var/run/postgresql");
-        if output.status != 0 {
-            output = ask("127.0.0.1");
-        }
+        let output = self.pcp("pcp_node_info");
         is(output.status == 0, output.all())?;
         let nodes = output.out.lines().filter(|l| !l.trim().is_empty());
         nodes.map(|l| Node::parse(l).ok_or_else(|| format!("cannot read {l:?}"))).collect()
@@ -155,11 +156,15 @@ impl Pgpool {
     /// pgpool 4.4 and later may lose its files at a promote (pgpool-facts hazard 12). That is a fault
     /// of pgpool's, which the agent names; no test shall fail for it.
     pub fn mend(&self) {
-        let gone = "test ! -e /var/run/postgresql/pgpool.pid && echo damaged || true";
-        if self.container.shell(gone).contains("damaged") {
+        if self.is_damaged() {
             println!("  pgpool had lost its pid file and its sockets (hazard 12): started anew");
             self.container.shell("pgpool-restart");
         }
+    }
+
+    pub fn is_damaged(&self) -> bool {
+        let gone = "test ! -e /var/run/postgresql/pgpool.pid && echo damaged || true";
+        self.container.shell(gone).contains("damaged")
     }
 
     /// The agent agrees that there is nothing to do.
@@ -177,6 +182,23 @@ impl Pgpool {
 
     pub fn start_agent(&self) {
         self.container.shell("agent-start");
+    }
+
+    /// Gives the agent this list of tiers, or none, as an operator does: in its file, with a reload.
+    pub fn set_locations(&self, list: &str) {
+        let add = match list {
+            "" => String::new(),
+            list => format!("echo 'locations: {list}' >>$f;"),
+        };
+        self.container.shell(&format!(
+            "f=/etc/geo-agent/config.yaml; sed -i '/^locations:/d' $f; {add} \
+             pkill -HUP -f '^geo-agent run' || true"
+        ));
+    }
+
+    pub fn has_locations(&self) -> bool {
+        let found = self.container.shell("grep -c ^locations: /etc/geo-agent/config.yaml || true");
+        found.trim() != "0"
     }
 
     pub fn agent_pid(&self) -> String {

@@ -97,6 +97,9 @@ fn clean_up() {
         pgpool.heal();
         pgpool.mend();
         pgpool.agent(&["init"]);
+        if pgpool.has_locations() {
+            pgpool.set_locations("");
+        }
         pgpool.start_agent();
     }
     eventually("etcd", 30, || keys().map(|_| ()));

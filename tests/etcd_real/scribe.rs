@@ -7,7 +7,9 @@ use geo_agent::model::agreed::{Numbers, Peer, Proposal, Word};
 use geo_agent::model::cluster::ClusterView;
 use geo_agent::model::ids::{Address, SlotIndex};
 use geo_agent::patroni::Seen;
+use geo_agent::patroni::read::read_once;
 use geo_agent::patroni::scribe::Scribe;
+use geo_agent::patroni::write::number;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
@@ -65,6 +67,20 @@ async fn of_two_proposals_the_first_wins_and_both_agents_are_heard_while_they_li
     let left = until(&mut seen, 15 * SECOND, |v| told(v) == 1).await;
     assert!(left.agreed.peers.contains_key("wd-1"));
     first.abort();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs an etcd binary"]
+async fn numbers_that_were_agreed_on_before_any_agent_lives_stay() {
+    let server = Server::start(&[]).await;
+    let etcd = settings(&[server.host()]);
+    fill(&mut server.client().await).await;
+    for hosts in [["a", "b"], ["b", "a"]] {
+        let first = Proposal { instead_of: None, numbers: numbers(&hosts) };
+        number(&etcd, &first).await.expect("etcd takes it");
+    }
+    let view = read_once(&etcd).await.expect("etcd answers");
+    assert_eq!(view.agreed.numbers, Some(numbers(&["a", "b"])));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -10,6 +10,7 @@ use geo_agent::model::elapsed::{Elapsed, Trial};
 use geo_agent::model::ids::{Address, MemberName};
 use geo_agent::model::orders::Held;
 use geo_agent::model::past::{Known, Missed};
+use geo_agent::model::policy::Tier;
 use geo_agent::model::pool::{NodeStatus, PoolVersion, Sessions, Watchdog};
 use geo_agent::model::reach::Answer;
 use geo_agent::model::slots::{SlotEntry, SlotTable};
@@ -58,7 +59,40 @@ pub fn any_world() -> impl Strategy<Value = World> {
     let slots = prop::collection::vec(any_slot(), 0..7);
     let built = (members, slots, any_surroundings()).prop_map(|(m, s, a)| build(&m, &s, &a));
     let orders = prop::collection::vec(0u8..24, NAMES.len());
-    (built, orders, 0u8..6).prop_map(|(world, orders, memory)| with_orders(world, &orders, memory))
+    let ordered = (built, orders, 0u8..6)
+        .prop_map(|(world, orders, memory)| with_orders(world, &orders, memory));
+    let far = prop::collection::vec(0u8..4, NAMES.len());
+    (ordered, 0u8..10, far).prop_map(|(world, tiers, far)| with_tiers(world, tiers, &far))
+}
+
+/// Half of the worlds have farther tiers; in some of them nobody is local.
+fn with_tiers(mut it: World, tiers: u8, far: &[u8]) -> World {
+    let places = |names: &[&str]| Tier::Places(names.iter().map(|n| (*n).to_owned()).collect());
+    it.policy.farther = match tiers {
+        0 => vec![places(&["us"])],
+        1 => vec![places(&["us"]), Tier::Any],
+        2 => vec![places(&["us", "ap"])],
+        3 | 4 => vec![Tier::Any],
+        _ => return it,
+    };
+    if tiers == 4 || far[0] == 0 {
+        it.policy.location = Some("here".to_owned());
+    }
+    if far[1] < 2 {
+        let World { cluster, policy, .. } = &mut it;
+        let view = cluster.as_mut().expect("etcd was read");
+        let members = view.members.values_mut().filter(|m| Some(&m.name) != view.leader.as_ref());
+        for member in members.filter(|m| policy.local_weight(m).is_some()) {
+            member.state = State::NotServing("crashed".to_owned());
+        }
+    }
+    if far[1] == 0 {
+        it.elapsed.fell = NAMES.iter().map(|name| MemberName::new(*name)).collect();
+    }
+    for (name, far) in NAMES.iter().zip(far).filter(|(_, far)| **far > 0) {
+        it.round_trips.insert(home(name), Duration::from_millis(u64::from(*far) * 20));
+    }
+    it
 }
 
 /// What operators ordered; and whether the members that are not listed vanished all at once.
@@ -76,6 +110,7 @@ fn with_orders(mut it: World, orders: &[u8], memory: u8) -> World {
             0 => member.orders.held = Some(Held::default()),
             1 => member.orders.location = Some("eu".to_owned()),
             2 => member.orders.location = Some("us".to_owned()),
+            3 | 4 => member.orders.location = Some("ap".to_owned()),
             _ => {}
         }
     }
@@ -206,6 +241,7 @@ fn any_past(bits: u16) -> Elapsed {
         0 => Elapsed { draining: slots(), ..Elapsed::default() },
         1 => Elapsed { by_hand: slots(), ..Elapsed::default() },
         2 => Elapsed {
+            fell: names().map(|(_, name)| MemberName::new(*name)).collect(),
             unproven: names().map(|(n, name)| (MemberName::new(*name), trial(n))).collect(),
             ..Elapsed::default()
         },

@@ -354,12 +354,19 @@ impl Prober for LabProber {
         if answers.values().any(|a| !a.is_safe_to_search()) {
             sleep(Duration::from_secs(1)).await;
         }
-        Reachability(answers)
+        Reachability { answers, ..Reachability::default() }
     }
 
     async fn is_lost(&self, server: &Address) -> Option<Loss> {
         let answers = self.ask(&BTreeSet::from([server.clone()])).await;
         let why = "connection refused".to_owned();
         (!answers.of(server)?.is_alive()).then(|| Loss { server: server.clone(), why })
+    }
+
+    async fn until_writable(&self, server: &Address, pause: &dyn Fn() -> Duration) {
+        let question = BTreeSet::from([server.clone()]);
+        while self.ask(&question).await.of(server) != Some(&Answer::Writable) {
+            sleep(pause()).await;
+        }
     }
 }

@@ -54,7 +54,12 @@ fn ends(cost: Disruption, sessions: Option<u32>) -> String {
 fn line_of(row: &SlotRow) -> String {
     let member = row.member.as_ref().map_or("?".to_owned(), |m| m.to_string());
     let order = row.located.as_ref().map(|l| format!(" ({l} by order)")).unwrap_or_default();
-    let place = format!("{}{order}", if row.local { "local" } else { "remote" });
+    let place = match row.tier {
+        Some(0) => "local".to_owned(),
+        Some(n) => format!("tier {n}"),
+        None => "remote".to_owned(),
+    };
+    let place = format!("{place}{order}");
     let from = row.from.map_or("not known".to_owned(), state);
     let to = state(row.to);
     let change = if row.from == Some(row.to) { from } else { format!("{from} -> {to}") };

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use geo_agent::model::cluster::{ClusterView, Member, Replication, Role, State};
 use geo_agent::model::elapsed::Elapsed;
@@ -52,6 +53,8 @@ pub struct World {
     pub elapsed: Elapsed,
     /// How each server would answer, whether or not it is asked.
     pub truth: BTreeMap<Address, Answer>,
+    /// How far away each server is.
+    pub round_trips: BTreeMap<Address, Duration>,
     pub asking: Asking,
     /// What the agent remembers.
     pub past: Past,
@@ -146,6 +149,7 @@ pub fn world() -> World {
         },
         elapsed: Elapsed::default(),
         truth: BTreeMap::new(),
+        round_trips: BTreeMap::new(),
         asking: Asking::AsNeeded,
         past: Past::default(),
         lost: None,
@@ -294,7 +298,7 @@ impl World {
         if let Ok(pool) = &mut inputs.pool {
             pool.damage.clone_from(&self.damage);
         }
-        let asked: BTreeSet<Address> = match self.asking {
+        let mut asked: BTreeSet<Address> = match self.asking {
             Asking::Never => BTreeSet::new(),
             Asking::AsNeeded => questions::servers_to_ask(&inputs),
             Asking::Everybody => {
@@ -303,8 +307,21 @@ impl World {
             }
             Asking::Half => questions::servers_to_ask(&inputs).into_iter().step_by(2).collect(),
         };
-        inputs.reach = Reachability(asked.into_iter().map(|a| (a.clone(), self.is(&a))).collect());
+        while !asked.is_empty() {
+            inputs.reach.extend(self.told_by(asked));
+            asked = match self.asking {
+                Asking::AsNeeded => questions::servers_left_to_ask(&inputs),
+                _ => BTreeSet::new(),
+            };
+        }
         inputs
+    }
+
+    fn told_by(&self, asked: BTreeSet<Address>) -> Reachability {
+        let round_trips = self.round_trips.iter().filter(|(server, _)| asked.contains(server));
+        let round_trips = round_trips.map(|(server, took)| (server.clone(), *took)).collect();
+        let answers = asked.iter().map(|server| (server.clone(), self.is(server))).collect();
+        Reachability { answers, round_trips }
     }
 
     /// The true condition of a server; nobody serves at an address that no test speaks of.

@@ -1,0 +1,216 @@
+//! Restarts of pgpool by the agent: for a full table, broken off by a failure or a kill, for a
+//! damaged pgpool, and by an agent that owns pgpool.
+
+use super::cluster::{MEMBERS, delete_members, ip_of, is_healthy, put};
+use super::docker::{eventually, is, script};
+use super::pgpool::{CONF, CONFIG, Node, Pgpool, Shape, steps};
+use super::scene::{EU, HOME, Scene, remove_the_extra_member};
+
+const EU_AND_EXTRA: [&str; 3] = ["eu-1", "eu-2", "eu-3"];
+/// A member that never was; by its name it gets a slot between those of the others. Nobody serves
+/// where it is said to be: that is etcd's host.
+const DEPARTED: &str = "eu-0";
+const NOTE: &str = "/etc/pgpool2/pgpool.conf.geo-agent.restart";
+const STATUS_FILE: &str = "/var/lib/pgpool/pgpool_status";
+
+/// The operator's command. Each call takes a word from its file: `fail`, or `block` until it is
+/// killed; without a word pgpool is started.
+const COMMAND: &str = r#"#!/bin/bash
+word=$(head -n 1 /tmp/restart/words); rest=$(sed 1d /tmp/restart/words); echo "$rest" >/tmp/restart/words
+echo "${word:-start}" >>/tmp/restart/calls
+[ "$word" != fail ] || { echo "unit pgpool2 is masked" >&2; exit 1; }
+[ "$word" != block ] || sleep 600
+pkill -KILL -x pgpool; while pgrep -x pgpool >/dev/null; do sleep 0.05; done
+setsid pgpool -n -f /etc/pgpool2/pgpool.conf -F /etc/pgpool2/pcp.conf -a /etc/pgpool2/pool_hba.conf \
+    </dev/null >>/var/log/pgpool.log 2>&1 &
+"#;
+
+/// A pgpool whose configuration is the usual one again at the end, however that comes.
+struct Guarded<'a>(&'a Pgpool);
+
+impl Drop for Guarded<'_> {
+    fn drop(&mut self) {
+        let usual = format!("test ! -e /tmp/usual.yaml || mv /tmp/usual.yaml {CONFIG}");
+        self.0.container.exec(&["bash", "-c", &format!("{usual}; pkill -HUP -f '^geo-agent run'")]);
+        delete_members(DEPARTED);
+    }
+}
+
+impl<'a> Guarded<'a> {
+    fn new(pgpool: &'a Pgpool) -> Self {
+        pgpool.container.shell(&format!(
+            "cp -p {CONFIG} /tmp/usual.yaml; install -d -o postgres /tmp/restart; \
+             cd /tmp/restart; cat >pgpool <<'END'\n{COMMAND}END\n\
+             >words; >calls; chown postgres pgpool words calls"
+        ));
+        Guarded(pgpool)
+    }
+
+    /// Five slots, and these lines in place of `mode: never`; the agent is told. A busy machine is no
+    /// reason to wait.
+    fn configure(&self, restart: &str) {
+        self.0.container.shell(&format!(
+            "sed -e 's|^  slots: .*|  slots: 5|' -e 's|^    mode: never|    {restart}|' \
+             -e 's|^probe:|&\\n  timeout: 5|' \
+             /tmp/usual.yaml >{CONFIG}; pkill -HUP -f '^geo-agent run' || true"
+        ));
+    }
+
+    /// Mode `command`, with a note for its next calls.
+    fn configure_command(&self, words: &str, more: &str) {
+        self.0
+            .container
+            .shell(&format!("printf '{words}' >/tmp/restart/words; >/tmp/restart/calls"));
+        let command = "mode: command\\n    command: [\"bash\", \"/tmp/restart/pgpool\"]";
+        self.configure(&format!("{command}\\n    max_per_hour: 60{more}"));
+    }
+
+    /// The command was called so often, and this is what it did.
+    fn calls(&self, expected: &[&str]) {
+        eventually(&format!("the command's calls are {expected:?}"), 60, || {
+            let calls = self.0.container.shell("cat /tmp/restart/calls");
+            is(calls.lines().eq(expected.iter().copied()), calls)
+        });
+    }
+
+    /// The agent dies, and its command with it.
+    fn kill_agent(&self) {
+        self.0.container.shell("agent-stop -KILL; pkill -KILL -f '^bash /tmp/restart/pgpool'");
+        assert!(self.0.nodes().is_err(), "pgpool is down");
+    }
+
+    fn says(&self, what: &str) {
+        eventually(&format!("plan and status say {what:?}"), 30, || {
+            let (code, plan) = self.0.plan();
+            is(code == 0 && plan["holds"].to_string().contains(what), &plan)?;
+            let (code, status) = self.0.status();
+            is(code == 2 && status["holds"].to_string().contains(what), &status)
+        });
+    }
+
+    /// The order of the hosts in pgpool itself.
+    fn hosts(&self) -> Vec<String> {
+        self.0.nodes().expect("pgpool answers").into_iter().map(|n: Node| n.host).collect()
+    }
+}
+
+fn address(member: &str) -> String {
+    let host = if member == DEPARTED { "etcd" } else { member };
+    ip_of(host).expect("it runs").to_string()
+}
+
+/// Numbers the slots anew, with one for a member that never was between those of the others.
+fn number_with_another_member(pgpool: &Pgpool) -> Vec<String> {
+    pgpool.stop_agent();
+    let at = address(DEPARTED);
+    let member = format!(
+        "{{\"conn_url\":\"postgres://{at}:5432/postgres\",\"role\":\"replica\",\
+         \"state\":\"running\",\"tags\":{{\"location\":\"eu\"}}}}"
+    );
+    put(&format!("members/{DEPARTED}"), &member);
+    pgpool.container.shell(&format!("sed -i '/>>> geo-agent/,/<<< geo-agent/d' {CONF}"));
+    let init = pgpool.agent(&["init"]);
+    assert_eq!(init.status, 0, "{}", init.all());
+    pgpool.container.shell(&format!(
+        "pkill -INT -f '^pgpool -n '; while pgrep -x pgpool >/dev/null; do sleep 0.05; done; \
+         rm -f {STATUS_FILE} {NOTE}; pgpool-restart; agent-start"
+    ));
+    pgpool.takes(HOME, &EU);
+    eventually("five slots", 20, || is(pgpool.nodes()?.len() == 5, "fewer"));
+    [HOME, DEPARTED, "eu-2", "us-1", "us-2"].map(address).to_vec()
+}
+
+/// One story, because each scene of it begins where the one before ends.
+#[test]
+#[ignore = "needs the stack"]
+fn pgpool_is_restarted_by_policy_whatever_breaks_that_off() {
+    let mut scene = Scene::set();
+    let eu = scene.eu.clone();
+    let guarded = Guarded::new(&eu);
+    guarded.configure("mode: never");
+    let old = number_with_another_member(&eu);
+    assert_eq!(guarded.hosts(), old);
+    let up = script(&["up", "eu-3"]);
+    assert_eq!(up.status, 0, "{}", up.all());
+
+    a_damaged_pgpool_is_restarted(&guarded);
+    assert_eq!(guarded.hosts(), old);
+
+    guarded.configure("mode: never");
+    delete_members(DEPARTED);
+    eventually("eu-3 streams", 60, || is_healthy(&[&MEMBERS[..], &["eu-3"]].concat()));
+    guarded.says("pgpool.restart.mode is never");
+    a_failed_command_is_undone(&guarded, &old);
+    the_way_back_is_finished_by_the_next_agent(&guarded, &old);
+    the_way_forth_is_finished_by_the_next_agent(&guarded);
+    drop(guarded);
+    remove_the_extra_member();
+    scene.forget_pid_of_eu();
+    scene.finish();
+}
+
+/// The same damage as in `damage.rs`, with leave to mend it.
+fn a_damaged_pgpool_is_restarted(guarded: &Guarded) {
+    let eu = guarded.0;
+    let hour: u32 = eu.container.shell("date -u +%H").parse().expect("an hour");
+    let later = (hour + 12) % 24;
+    let window = format!("\\n    window: [\"{later:02}:00-{later:02}:01\"]");
+    guarded.configure_command("", &window);
+    let files = "/var/run/postgresql/.s.PGSQL.* /var/run/postgresql/pgpool.pid";
+    eu.container.shell(&format!("rm {files}"));
+    guarded.says("pgpool.pid is gone while pgpool answers: it waits for pgpool.restart.window");
+    guarded.configure_command("", "");
+    guarded.calls(&["start"]);
+    eventually("it is whole again", 20, || {
+        let found = eu.container.exec(&["bash", "-c", &format!("ls {files}")]);
+        is(found.status == 0, found.all())
+    });
+    eu.takes(HOME, &EU);
+}
+
+fn a_failed_command_is_undone(guarded: &Guarded, old: &[String]) {
+    guarded.configure_command("fail\\n", "");
+    guarded.calls(&["fail", "start"]);
+    guarded.says("the last try failed (bash failed with exit status: 1: unit pgpool2 is masked)");
+    assert_eq!(guarded.hosts(), old);
+    guarded.0.takes(HOME, &EU);
+}
+
+fn the_way_back_is_finished_by_the_next_agent(guarded: &Guarded, old: &[String]) {
+    guarded.configure_command("fail\\nblock\\n", "");
+    guarded.calls(&["fail", "block"]);
+    guarded.kill_agent();
+    guarded.0.start_agent();
+    guarded.calls(&["fail", "block", "start"]);
+    guarded.says("the last try failed");
+    assert_eq!(guarded.hosts(), old);
+    guarded.0.takes(HOME, &EU);
+}
+
+fn the_way_forth_is_finished_by_the_next_agent(guarded: &Guarded) {
+    let eu = guarded.0;
+    let new = [HOME, "eu-2", "us-1", "us-2", "eu-3"].map(address);
+    eu.stop_agent();
+    eu.container.shell(&format!("rm {NOTE}"));
+    guarded.configure_command("block\\n", "");
+    let plan = eventually("a plan to restart", 30, || {
+        let (code, plan) = eu.plan();
+        is(code == 2 && steps(&plan) == ["restart eu-3"], &plan)?;
+        Ok(plan)
+    });
+    assert_eq!(plan["disruption"], "restart");
+    let planned = plan["slots"].as_array().expect("a list of slots").iter();
+    assert!(planned.map(|s| s["host"].as_str().unwrap_or("")).eq(new.iter()), "{plan:#}");
+    eu.start_agent();
+    guarded.calls(&["block"]);
+    guarded.kill_agent();
+    eu.start_agent();
+    guarded.calls(&["block", "start"]);
+    let shape = Shape::new(HOME, &EU_AND_EXTRA);
+    eventually("the new slots", 20, || eu.has(&shape));
+    assert_eq!(guarded.hosts(), new);
+    eu.serves(&shape);
+    eventually("in sync", 30, || eu.is_in_sync());
+    let after = "tac /var/log/geo-agent.log | sed '/was broken off/q' | grep -c op= || true";
+    assert_eq!(eu.container.shell(after), "0", "it came up as it should be");
+}
