@@ -5,7 +5,7 @@ use std::future::Future;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
 use std::sync::LazyLock;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use etcd_client::{Client, CompactionOptions, DeleteOptions, GetOptions};
 use serde_json::Value;
@@ -105,30 +105,60 @@ pub fn until_another_leads() -> impl FnOnce() -> String {
     }
 }
 
-/// A leader that is writable by Patroni's word, and these members streaming from it.
+/// A leader that is writable by Patroni's word, and these members streaming from it, as far as it is.
 pub fn is_healthy(members: &[&str]) -> Result<String, String> {
-    let (keys, _) = keys()?;
-    let leader = keys.get("leader").ok_or("nobody leads")?.clone();
-    for name in members {
-        let value = keys.get(&format!("members/{name}")).ok_or(format!("no key of {name}"))?;
-        let member: Value = serde_json::from_str(value).map_err(|e| e.to_string())?;
-        let says = |field: &str| member[field].as_str().unwrap_or_default().to_owned();
-        let (state, role) = (says("state"), says("role"));
-        let fine = match *name == leader {
-            true => state == "running" && matches!(role.as_str(), "primary" | "master"),
-            false => role == "replica" && is_streaming(&member, &state),
-        };
-        is(fine, value)?;
-    }
+    let (leader, astray) = who_does_not_follow(members)?;
+    is(astray.is_empty(), format!("{leader} leads, and these do not follow: {astray:?}"))?;
     Ok(leader)
 }
 
-/// Patroni 3.0 says `running`, later ones also how.
-fn is_streaming(member: &Value, state: &str) -> bool {
+/// A killed primary may have sent one replica WAL that its heir never got, and Patroni 3.0 does not
+/// always see that this replica gets no more: it is made anew, as an operator does.
+pub fn make_followers_follow() {
+    let patience = Instant::now() + Duration::from_secs(30);
+    while is_healthy(&MEMBERS).is_err() && Instant::now() < patience {
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    for (member, key) in who_does_not_follow(&MEMBERS).map_or(Vec::new(), |(_, astray)| astray) {
+        let said = rest(&member, "POST", "/reinitialize", "{\"force\":true}");
+        println!("  {member} does not follow ({key}), so it is made anew: {said:?}");
+    }
+}
+
+/// Who leads, and who of these members does not follow, with their keys.
+fn who_does_not_follow(members: &[&str]) -> Result<(String, Vec<(String, Value)>), String> {
+    let (keys, _) = keys()?;
+    let name = keys.get("leader").ok_or("nobody leads")?;
+    let of = |name: &str| {
+        let value = keys.get(&format!("members/{name}")).ok_or(format!("no key of {name}"))?;
+        serde_json::from_str::<Value>(value).map_err(|e| e.to_string())
+    };
+    let leader = of(name)?;
+    let leads = matches!(leader["role"].as_str(), Some("primary" | "master"));
+    is(leads && leader["state"] == "running", &leader)?;
+    let mut astray = Vec::new();
+    for member in members.iter().filter(|m| *m != name) {
+        let replica = of(member)?;
+        let follows = replica["role"] == "replica" && is_streaming(&replica);
+        if !follows || !is_as_far(&replica, &leader) {
+            astray.push(((*member).to_owned(), replica));
+        }
+    }
+    Ok((name.clone(), astray))
+}
+
+/// Patroni 3.0 says `running`, also of one that gets no WAL; later ones also how.
+fn is_streaming(member: &Value) -> bool {
     match member["replication_state"].as_str() {
         Some(how) => how == "streaming",
-        None => state == "streaming" || (state == "running" && !is_version_4(member)),
+        None => member["state"] == "running" && !is_version_4(member),
     }
+}
+
+fn is_as_far(replica: &Value, leader: &Value) -> bool {
+    const NEARLY: u64 = 1 << 20;
+    let location = |m: &Value| m["xlog_location"].as_u64().unwrap_or_default();
+    replica["timeline"] == leader["timeline"] && location(replica) + NEARLY > location(leader)
 }
 
 fn is_version_4(member: &Value) -> bool {

@@ -16,7 +16,7 @@ fn restart(pgpool: &Pgpool) {
 #[test]
 #[ignore = "needs the stack"]
 fn pgpool_is_restarted_by_hand() {
-    let mut scene = Scene::set();
+    let scene = Scene::set();
     // While it is down the leader moves, so that what it remembers is wrong.
     scene.eu.stop_agent();
     switch_over("eu-2");
@@ -36,7 +36,7 @@ fn pgpool_is_restarted_by_hand() {
 #[test]
 #[ignore = "needs the stack"]
 fn pgpool_has_lost_its_sockets() {
-    let mut scene = Scene::set();
+    let scene = Scene::set();
     scene.eu.container.shell(&format!("rm {RUN_DIR}/.s.PGSQL.* {RUN_DIR}/pgpool.pid"));
     eventually("status says so", 20, || {
         let (code, status) = scene.eu.status();

@@ -123,6 +123,13 @@ impl Container {
         docker(&["inspect", "-f", path, &self.id]).parse().ok()
     }
 
+    /// The end of what its main process said, without what Patroni says every two seconds.
+    pub fn log(&self, lines: usize) -> String {
+        let said = run("docker", &["logs", "--tail", "1000", &self.id]).all();
+        let said: Vec<_> = said.lines().filter(|l| !l.contains("no action.")).collect();
+        said[said.len().saturating_sub(lines)..].join("\n")
+    }
+
     pub fn exec(&self, command: &[&str]) -> Output {
         run("docker", &[&["exec", &self.id], command].concat())
     }

@@ -56,10 +56,26 @@ fn frozen_primary(heir: &str, until_it_is_over: fn()) {
     for member in others {
         tag(member, "nofailover", None);
     }
-    // An old Patroni may take the key back when it thaws. pgpool follows whoever has it.
+    // An old Patroni may take the key back when it thaws, and with it the timeline of before.
     let leader = eventually("a healthy cluster", 60, || is_healthy(&MEMBERS));
+    if leader == HOME {
+        accept_the_old_timeline(&scene);
+    }
     scene.follows(&leader);
     scene.finish();
+}
+
+/// What the heir wrote is lost. An agent that saw the heir's timeline says so and waits for a word.
+fn accept_the_old_timeline(scene: &Scene) {
+    println!("  Patroni gave the leadership back to the member that had been frozen");
+    for pgpool in [&scene.eu, &scene.us] {
+        eventually("it holds, or has seen no other timeline", 20, || {
+            let log = pgpool.log(200);
+            let holds = log.contains("timeline went back");
+            is(holds || pgpool.is_in_sync().is_ok(), log)
+        });
+        pgpool.reload_agent();
+    }
 }
 
 #[test]

@@ -124,7 +124,7 @@ fn number_with_another_member(pgpool: &Pgpool) -> Vec<String> {
 #[test]
 #[ignore = "needs the stack"]
 fn pgpool_is_restarted_by_policy_whatever_breaks_that_off() {
-    let mut scene = Scene::set();
+    let scene = Scene::set();
     let eu = scene.eu.clone();
     let guarded = Guarded::new(&eu);
     guarded.configure("mode: never");

@@ -10,6 +10,7 @@ use super::docker::{Container, Output, eventually, is};
 
 pub const CONF: &str = "/etc/pgpool2/pgpool.conf";
 pub const CONFIG: &str = "/etc/geo-agent/config.yaml";
+const RELOAD: &str = "pkill -HUP -f '^geo-agent run' || true";
 const ETCD: &str = "OUTPUT -p tcp --dport 2379";
 
 /// One line of `pcp_node_info`.
@@ -153,13 +154,14 @@ impl Pgpool {
         json(self.agent(&["status", "--output", "json"]))
     }
 
-    /// pgpool 4.4 and later may lose its files at a promote (pgpool-facts hazard 12). That is a fault
-    /// of pgpool's, which the agent names; no test shall fail for it.
-    pub fn mend(&self) {
-        if self.is_damaged() {
+    /// Starts a damaged pgpool anew, and says whether it was one.
+    pub fn mend(&self) -> bool {
+        let damaged = self.is_damaged();
+        if damaged {
             println!("  pgpool had lost its pid file and its sockets (hazard 12): started anew");
             self.container.shell("pgpool-restart");
         }
+        damaged
     }
 
     pub fn is_damaged(&self) -> bool {
@@ -192,8 +194,13 @@ impl Pgpool {
         };
         self.container.shell(&format!(
             "f=/etc/geo-agent/config.yaml; sed -i '/^locations:/d' $f; {add} \
-             pkill -HUP -f '^geo-agent run' || true"
+             {RELOAD}"
         ));
+    }
+
+    /// A reload of the agent: whatever it remembers of the cluster, what it sees now is meant so.
+    pub fn reload_agent(&self) {
+        self.container.shell(RELOAD);
     }
 
     pub fn has_locations(&self) -> bool {

@@ -97,7 +97,7 @@ impl<'a> Owned<'a> {
 #[test]
 #[ignore = "needs the stack"]
 fn an_agent_owns_its_pgpool() {
-    let mut scene = Scene::set();
+    let scene = Scene::set();
     let eu = scene.eu.clone();
     let owned = Owned::new(&eu);
     let kill_pgpool = || eu.container.shell("kill -KILL $(pgrep -o -x pgpool)");
