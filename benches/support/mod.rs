@@ -81,19 +81,28 @@ async fn once(config: &Config, statement: &str) -> Result<(), tokio_postgres::Er
     done
 }
 
-pub const CONFIG: &str = "/etc/geo-agent/config.yaml";
+const CONFIG: &str = "/etc/geo-agent/config.yaml";
+const USUAL: &str = "/tmp/usual.yaml";
 
 /// A freshly started agent with the product's own waits. The stack's are shorter, so that tests are;
 /// and an agent that has seen twenty switchovers in a row makes members wait for a minute.
 pub fn fresh_agent(pgpool: &str) {
-    let edit = format!("sed -i '/^attach_after:/d; /^drain_timeout:/d' {CONFIG}");
+    start_anew(pgpool, "");
+}
+
+/// The same with another line of configuration.
+pub fn start_anew(pgpool: &str, line: &str) {
+    let edit = format!(
+        "test -e {USUAL} || cp -p {CONFIG} {USUAL}; cp {USUAL} {CONFIG}; echo '{line}' >>{CONFIG}; \
+         sed -i '/^attach_after:/d; /^drain_timeout:/d' {CONFIG}"
+    );
     stack(&["exec", pgpool, "bash", "-c", &format!("{edit}; agent-stop; agent-start")]);
 }
 
 /// The stack's waits again.
 pub fn give_back(pgpool: &str) {
-    let edit = format!("printf 'attach_after: 50ms\\ndrain_timeout: 5s\\n' >>{CONFIG}");
-    stack(&["exec", pgpool, "bash", "-c", &format!("{edit}; pkill -HUP -f '^geo-agent run'")]);
+    let back = format!("mv {USUAL} {CONFIG}; pkill -HUP -f '^geo-agent run'");
+    stack(&["exec", pgpool, "bash", "-c", &back]);
 }
 
 pub fn suite() -> String {

@@ -178,6 +178,14 @@ pub fn switch_over(to: &str) {
     });
 }
 
+/// What `patronictl restart --scheduled` does: a restart of this member in so many seconds.
+pub fn schedule_restart(member: &str, seconds: u32) {
+    let at = format!("+%Y-%m-%dT%H:%M:%SZ -d '{seconds} seconds'");
+    let at = Container::of(member).shell(&format!("date -u {at}"));
+    let said = rest(member, "POST", "/restart", &format!("{{\"schedule\":\"{at}\"}}"));
+    assert!(said.as_ref().is_ok_and(|s| s.contains("Restart scheduled")), "{said:?}");
+}
+
 /// One request to a member's Patroni.
 fn rest(member: &str, method: &str, path: &str, body: &str) -> Result<String, String> {
     let ip = Container::of(member).ip().ok_or(format!("{member} does not run"))?;

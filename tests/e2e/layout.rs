@@ -1,6 +1,7 @@
 //! Restarts of pgpool by the agent: for a full table, broken off by a failure or a kill, for a
 //! damaged pgpool, and by an agent that owns pgpool.
 
+use super::clients::Sessions;
 use super::cluster::{MEMBERS, delete_members, ip_of, is_healthy, put};
 use super::docker::{eventually, is, script};
 use super::pgpool::{CONF, CONFIG, Node, Pgpool, Shape, steps};
@@ -159,7 +160,11 @@ fn a_damaged_pgpool_is_restarted(guarded: &Guarded) {
     let files = "/var/run/postgresql/.s.PGSQL.* /var/run/postgresql/pgpool.pid";
     eu.container.shell(&format!("rm {files}"));
     guarded.says("pgpool.pid is gone while pgpool answers: it waits for pgpool.restart.window");
-    guarded.configure_command("", "");
+    let sessions = Sessions::open(eu.ip(), 4);
+    guarded.configure_command("", "\\n    when_sessions_below: 3");
+    guarded.says("it waits until fewer than 3 clients are connected");
+    guarded.calls(&[]);
+    assert!(sessions.close().iter().all(|fate| fate.ended.is_none()), "they were waited for");
     guarded.calls(&["start"]);
     eventually("it is whole again", 20, || {
         let found = eu.container.exec(&["bash", "-c", &format!("ls {files}")]);

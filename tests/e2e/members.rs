@@ -1,7 +1,7 @@
 //! Members come, go, move and change their tags.
 
 use super::clients::Sessions;
-use super::cluster::{MEMBERS, ip_of, is_healthy, keys, tag};
+use super::cluster::{MEMBERS, ip_of, is_healthy, keys, schedule_restart, tag};
 use super::docker::{Container, eventually, is, script};
 use super::pgpool::{Shape, steps};
 use super::scene::{EU, HOME, Scene, US, remove_the_extra_member};
@@ -102,6 +102,29 @@ fn readers_get_time_before_their_replica_leaves() {
     scene.eu.takes(HOME, &["eu-1"]);
     drop(sessions.close());
     tag("eu-2", "noloadbalance", None);
+    scene.follows(HOME);
+    scene.finish();
+}
+
+/// Patroni restarts eu-2 by a schedule: nobody reads there any more when it does.
+#[test]
+#[ignore = "needs the stack"]
+fn a_replica_leaves_before_its_scheduled_restart() {
+    let scene = Scene::set();
+    let postmaster = || {
+        let pid = ["head", "-n", "1", "/var/lib/postgresql/data/postmaster.pid"];
+        Container::of("eu-2").exec(&pid)
+    };
+    let before = postmaster().out;
+    schedule_restart("eu-2", 16);
+    scene.eu.takes(HOME, &["eu-1"]);
+    assert_eq!(postmaster().out, before, "it was not restarted yet");
+    let (_, plan) = scene.eu.plan();
+    assert_eq!(steps(&plan), [""; 0], "it stays away until then: {plan:#}");
+    eventually("it is restarted", 40, || {
+        let now = postmaster();
+        is(now.status == 0 && now.out != before, now.all())
+    });
     scene.follows(HOME);
     scene.finish();
 }

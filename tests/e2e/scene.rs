@@ -1,7 +1,8 @@
 //! The stage of every test: a converged cluster led by eu-1 before it, and after it again.
 
-use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::Instant;
 
 use super::cluster::{self, MEMBERS, ip_of, is_healthy, keys, switch_over, tag};
@@ -21,7 +22,8 @@ static STAGE: Mutex<bool> = Mutex::new(false);
 pub struct Scene {
     pub eu: Pgpool,
     pub us: Pgpool,
-    pids: RefCell<[String; 2]>,
+    /// Of each pgpool, as it should still be in the end.
+    pids: Mutex<BTreeMap<String, String>>,
     started: Instant,
     is_set: MutexGuard<'static, bool>,
 }
@@ -37,7 +39,7 @@ impl Scene {
             clean_up();
             scene.settle();
         }
-        scene.pids = [scene.eu.pid(), scene.us.pid()].into();
+        scene.pids = Mutex::new(scene.pids_now());
         println!("  set after {:.1} s", started.elapsed().as_secs_f64());
         scene.started = Instant::now();
         scene
@@ -52,51 +54,61 @@ impl Scene {
             let leader = is_healthy(&MEMBERS)?;
             is(leader == HOME, leader)
         });
-        for (pgpool, readers) in [(&self.eu, EU), (&self.us, US)] {
+        self.both(|pgpool, readers| {
             let shape = Shape::new(HOME, &readers);
             eventually("the usual shape", 45, || pgpool.has(&shape));
-        }
+        });
         self.in_sync();
     }
 
     /// Back to the beginning, with the same pgpool processes as there.
     pub fn finish(mut self) {
         self.settle();
-        for (pgpool, shape) in [(&self.eu, EU), (&self.us, US)] {
-            pgpool.serves(&Shape::new(HOME, &shape));
-        }
-        let pids = [self.eu.pid(), self.us.pid()];
-        assert_eq!(*self.pids.borrow(), pids, "pgpool was never restarted");
+        self.both(|pgpool, readers| pgpool.serves(&Shape::new(HOME, &readers)));
+        assert_eq!(*self.pids.lock().unwrap(), self.pids_now(), "pgpool was never restarted");
         *self.is_set = true;
         println!("  took {:.1} s", self.started.elapsed().as_secs_f64());
     }
 
     /// For the tests that restart pgpool themselves.
     pub fn forget_pid_of_eu(&self) {
-        self.pids.borrow_mut()[0] = self.eu.pid();
+        self.remember_pid(&self.eu);
     }
 
-    /// pgpool 4.4 and later may lose its files at a promote (pgpool-facts hazard 12). That is a fault
-    /// of pgpool's, which the agent names; no test shall fail for it.
-    fn mend(&self) {
-        for (pgpool, pid) in [&self.eu, &self.us].into_iter().zip(&mut *self.pids.borrow_mut()) {
-            if pgpool.mend() {
-                *pid = pgpool.pid();
-            }
-        }
+    fn remember_pid(&self, pgpool: &Pgpool) {
+        self.pids.lock().unwrap().insert(pgpool.container.service.clone(), pgpool.pid());
+    }
+
+    fn pids_now(&self) -> BTreeMap<String, String> {
+        [&self.eu, &self.us].map(|p| (p.container.service.clone(), p.pid())).into()
+    }
+
+    /// Looks at both pgpools at the same time, each with the readers of its location.
+    fn both(&self, look: impl Fn(&Pgpool, [&str; 2]) + Sync) {
+        let look = &look;
+        thread::scope(|scope| {
+            scope.spawn(|| look(&self.eu, EU));
+            look(&self.us, US);
+        });
     }
 
     /// Every pgpool has this primary; from the other location it is remote, with weight 0.
     pub fn follows(&self, primary: &str) {
-        self.eu.takes(primary, &EU);
-        self.us.takes(primary, &US);
+        self.both(|pgpool, readers| pgpool.takes(primary, &readers));
     }
 
+    /// Both agents say so. pgpool 4.4 and later may lose its files at a promote (pgpool-facts hazard
+    /// 12). That is a fault of pgpool's, which the agent names; no test shall fail for it.
     pub fn in_sync(&self) {
-        self.mend();
-        for pgpool in [&self.eu, &self.us] {
-            eventually("in sync", 30, || pgpool.is_in_sync());
-        }
+        self.both(|pgpool, _| {
+            eventually("in sync", 30, || {
+                let not_yet = pgpool.is_in_sync();
+                if not_yet.is_err() && pgpool.mend() {
+                    self.remember_pid(pgpool);
+                }
+                not_yet
+            });
+        });
     }
 }
 
