@@ -114,6 +114,7 @@ pub fn stack(arguments: &[&str]) -> String {
     let mut command = Command::new(format!("{root}/scripts/stack"));
     command.args(arguments).env("SUITE", suite()).stderr(Stdio::inherit());
     let output = command.output().expect("scripts/stack runs");
+    assert!(output.status.success(), "scripts/stack {}", arguments.join(" "));
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 

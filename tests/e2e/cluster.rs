@@ -112,8 +112,9 @@ pub fn is_healthy(members: &[&str]) -> Result<String, String> {
     Ok(leader)
 }
 
-/// A killed primary may have sent one replica WAL that its heir never got, and Patroni 3.0 does not
-/// always see that this replica gets no more: it is made anew, as an operator does.
+/// Under Patroni 3.0 a replica of a primary that was killed now and then does not find its way: it
+/// stays `running` on an old timeline, or fails to start again and again ("requested timeline 10 is
+/// not a child of this server's history"). It is made anew, as an operator does.
 pub fn make_followers_follow() {
     let patience = Instant::now() + Duration::from_secs(30);
     while is_healthy(&MEMBERS).is_err() && Instant::now() < patience {

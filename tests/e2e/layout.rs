@@ -12,6 +12,8 @@ const EU_AND_EXTRA: [&str; 3] = ["eu-1", "eu-2", "eu-3"];
 /// where it is said to be: that is etcd's host.
 const DEPARTED: &str = "eu-0";
 const NOTE: &str = "/etc/pgpool2/pgpool.conf.geo-agent.restart";
+/// What pgpool makes when it starts and needs while it runs.
+const FILES: &str = "/var/run/postgresql/.s.PGSQL.* /var/run/postgresql/pgpool.pid";
 const STATUS_FILE: &str = "/var/lib/pgpool/pgpool_status";
 
 /// The operator's command. Each call takes a word from its file: `fail`, or `block` until it is
@@ -26,13 +28,23 @@ setsid pgpool -n -f /etc/pgpool2/pgpool.conf -F /etc/pgpool2/pcp.conf -a /etc/pg
     </dev/null >>/var/log/pgpool.log 2>&1 &
 "#;
 
+/// What a service manager does: it starts pgpool whenever none runs.
+const SERVICE: &str = r#"while :; do
+    pgrep -x pgpool >/dev/null || pgpool -n -f /etc/pgpool2/pgpool.conf -F /etc/pgpool2/pcp.conf \
+        -a /etc/pgpool2/pool_hba.conf >>/var/log/pgpool.log 2>&1
+    sleep 0.2
+done
+"#;
+const END_SERVICE: &str = "pkill -f '^bash /tmp/restart/service' || true";
+
 /// A pgpool whose configuration is the usual one again at the end, however that comes.
 struct Guarded<'a>(&'a Pgpool);
 
 impl Drop for Guarded<'_> {
     fn drop(&mut self) {
         let usual = format!("test ! -e /tmp/usual.yaml || mv /tmp/usual.yaml {CONFIG}");
-        self.0.container.exec(&["bash", "-c", &format!("{usual}; pkill -HUP -f '^geo-agent run'")]);
+        let reload = "pkill -HUP -f '^geo-agent run'";
+        self.0.container.exec(&["bash", "-c", &format!("{END_SERVICE}; {usual}; {reload}")]);
         delete_members(DEPARTED);
     }
 }
@@ -42,6 +54,7 @@ impl<'a> Guarded<'a> {
         pgpool.container.shell(&format!(
             "cp -p {CONFIG} /tmp/usual.yaml; install -d -o postgres /tmp/restart; \
              cd /tmp/restart; cat >pgpool <<'END'\n{COMMAND}END\n\
+             cat >service <<'END'\n{SERVICE}END\n\
              >words; >calls; chown postgres pgpool words calls"
         ));
         Guarded(pgpool)
@@ -136,6 +149,8 @@ fn pgpool_is_restarted_by_policy_whatever_breaks_that_off() {
 
     a_damaged_pgpool_is_restarted(&guarded);
     assert_eq!(guarded.hosts(), old);
+    a_damaged_pgpool_is_shut_down_for_somebody_else_to_start(&guarded);
+    assert_eq!(guarded.hosts(), old);
 
     guarded.configure("mode: never");
     delete_members(DEPARTED);
@@ -157,8 +172,7 @@ fn a_damaged_pgpool_is_restarted(guarded: &Guarded) {
     let later = (hour + 12) % 24;
     let window = format!("\\n    window: [\"{later:02}:00-{later:02}:01\"]");
     guarded.configure_command("", &window);
-    let files = "/var/run/postgresql/.s.PGSQL.* /var/run/postgresql/pgpool.pid";
-    eu.container.shell(&format!("rm {files}"));
+    eu.container.shell(&format!("rm {FILES}"));
     guarded.says("pgpool.pid is gone while pgpool answers: it waits for pgpool.restart.window");
     let sessions = Sessions::open(eu.ip(), 4);
     guarded.configure_command("", "\\n    when_sessions_below: 3");
@@ -166,11 +180,33 @@ fn a_damaged_pgpool_is_restarted(guarded: &Guarded) {
     guarded.calls(&[]);
     assert!(sessions.close().iter().all(|fate| fate.ended.is_none()), "they were waited for");
     guarded.calls(&["start"]);
-    eventually("it is whole again", 20, || {
-        let found = eu.container.exec(&["bash", "-c", &format!("ls {files}")]);
-        is(found.status == 0, found.all())
+    eventually("it is whole again", 20, || is_whole(eu));
+    eu.takes(HOME, &EU);
+}
+
+fn is_whole(pgpool: &Pgpool) -> Result<(), String> {
+    let found = pgpool.container.exec(&["bash", "-c", &format!("ls {FILES}")]);
+    is(found.status == 0, found.all())
+}
+
+/// Mode `pcp_shutdown`.
+fn a_damaged_pgpool_is_shut_down_for_somebody_else_to_start(guarded: &Guarded) {
+    let eu = guarded.0;
+    let before = eu.pid();
+    eu.stop_agent();
+    eu.container.shell(&format!(
+        "rm {NOTE} {FILES}; \
+         setsid setpriv --reuid=postgres --regid=postgres --init-groups \
+         bash /tmp/restart/service </dev/null >/dev/null 2>&1 &"
+    ));
+    guarded.configure("mode: pcp_shutdown");
+    eu.start_agent();
+    eventually("another one is there, and whole", 60, || {
+        is(![before.as_str(), ""].contains(&eu.pid().as_str()), "the same, or none")?;
+        is_whole(eu)
     });
     eu.takes(HOME, &EU);
+    eu.container.shell(END_SERVICE);
 }
 
 fn a_failed_command_is_undone(guarded: &Guarded, old: &[String]) {
