@@ -258,6 +258,15 @@ fn a_slot_that_somebody_else_detached_is_his_for_ten_minutes() {
 }
 
 #[test]
+fn a_first_session_elsewhere_is_no_restart() {
+    let mut watch = Watch::start();
+    watch.look(s(0), &good());
+    let mut after = without(&good(), 1);
+    after.pool.changed.insert(slot(0), after.pool.started + 3);
+    assert_eq!(watch.look(s(5), &after).by_hand, BTreeSet::from([slot(1)]));
+}
+
+#[test]
 fn what_may_not_have_been_a_hand_is_none() {
     let restarted = |mut it: World| {
         it.pool.started += 1;

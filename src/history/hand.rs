@@ -20,8 +20,10 @@ pub struct Hands {
 #[derive(Debug)]
 struct Attached {
     primary: Option<SlotIndex>,
-    /// With the time of the last change of each: a restart changes them all.
-    slots: BTreeMap<SlotIndex, Option<u64>>,
+    attached: BTreeSet<SlotIndex>,
+    /// When each slot changed last, the detached ones too: a restart changes them all, a first
+    /// session only the one that it reaches.
+    changed: BTreeMap<SlotIndex, Option<u64>>,
 }
 
 impl Hands {
@@ -30,8 +32,11 @@ impl Hands {
             self.before = None; // it may come back as another pgpool
             return;
         };
-        let slots = pool.attached().map(|(slot, node)| (slot, node.changed)).collect();
-        let after = Attached { primary: pool.primary(), slots };
+        let after = Attached {
+            primary: pool.primary(),
+            attached: pool.attached().map(|(slot, _)| slot).collect(),
+            changed: pool.nodes.iter().map(|(slot, node)| (*slot, node.changed)).collect(),
+        };
         if let Some(before) = &self.before
             && !pool.detaches_by_itself()
         {
@@ -57,13 +62,13 @@ impl Hands {
 
 /// The slots that were attached and are not, if nothing else has changed.
 fn taken_out(before: &Attached, after: &Attached, pool: &PoolView) -> Vec<SlotIndex> {
-    let mut stayed = after.slots.iter().filter(|(slot, _)| before.slots.contains_key(slot));
-    let restarted = stayed.any(|(slot, changed)| before.slots.get(slot) != Some(changed));
-    let someone_stayed = after.slots.keys().any(|slot| before.slots.contains_key(slot));
-    if before.primary != after.primary || restarted || !someone_stayed {
+    let gone: BTreeSet<_> = before.attached.difference(&after.attached).copied().collect();
+    let mut others = after.changed.iter().filter(|(slot, _)| !gone.contains(slot));
+    let restarted = !others.any(|(slot, changed)| before.changed.get(slot) == Some(changed));
+    let nobody_stayed = before.attached.is_disjoint(&after.attached);
+    if before.primary != after.primary || restarted || nobody_stayed {
         return Vec::new();
     }
     let is_down = |n: &PoolNode| !n.quarantined;
-    let gone = before.slots.keys().filter(|slot| !after.slots.contains_key(slot));
-    gone.filter(|slot| pool.nodes.get(slot).is_some_and(is_down)).copied().collect()
+    gone.into_iter().filter(|slot| pool.nodes.get(slot).is_some_and(is_down)).collect()
 }

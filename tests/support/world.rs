@@ -104,6 +104,8 @@ pub struct Pgpool {
     pub settings: BTreeMap<String, String>,
     /// When it was started: no status is older.
     pub started: u64,
+    /// The slots whose status is younger than that.
+    pub changed: BTreeMap<SlotIndex, u64>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -135,6 +137,7 @@ pub fn world() -> World {
             sessions: None,
             settings: BTreeMap::new(),
             started: 1_795_224_985,
+            changed: BTreeMap::new(),
         },
         file: Ok(SlotTable::default()),
         file_edited: false,
@@ -489,7 +492,7 @@ impl Pgpool {
                     quarantined: false,
                     role,
                     share,
-                    changed: Some(self.started),
+                    changed: Some(*self.changed.get(slot).unwrap_or(&self.started)),
                 },
             )
         };
