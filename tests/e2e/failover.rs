@@ -24,8 +24,7 @@ fn the_primary_is_killed_and_comes_back() {
     assert_eq!(leader().as_deref(), Some(HOME), "Patroni's lease runs on");
     end_the_lease();
     assert_eq!(another_leads(), "eu-2");
-    scene.eu.takes("eu-2", &["eu-2"]);
-    scene.us.takes("eu-2", &US);
+    scene.take("eu-2", &["eu-2"], &US);
     for member in US {
         tag(member, "nofailover", None);
     }
@@ -50,8 +49,7 @@ fn frozen_primary(heir: &str, until_it_is_over: fn()) {
     home.docker("pause");
     until_it_is_over();
     assert_eq!(another_leads(), heir);
-    scene.eu.takes(heir, &["eu-2"]);
-    scene.us.takes(heir, &US);
+    scene.take(heir, &["eu-2"], &US);
     home.docker("unpause");
     for member in others {
         tag(member, "nofailover", None);

@@ -43,8 +43,7 @@ fn the_primary_is_stopped_cleanly() {
     let heir = eventually("another leader", 60, || {
         leader().filter(|l| l != HOME).ok_or("nobody else leads".to_owned())
     });
-    scene.eu.takes(&heir, &["eu-2"]);
-    scene.us.takes(&heir, &US);
+    scene.take(&heir, &["eu-2"], &US);
     home.docker("start");
     eventually("everybody", 60, || is_healthy(&MEMBERS));
     scene.finish();

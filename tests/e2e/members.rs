@@ -15,8 +15,7 @@ fn a_replica_is_added_stopped_returned_and_removed() {
     let up = script(&["up", "eu-3"]);
     assert_eq!(up.status, 0, "{}", up.all());
     eventually("eu-3 streams", 60, || is_healthy(&[&MEMBERS[..], &["eu-3"]].concat()));
-    scene.eu.takes(HOME, &EU_AND_EXTRA);
-    scene.us.takes(HOME, &US);
+    scene.take(HOME, &EU_AND_EXTRA, &US);
     scene.in_sync();
     let extra = Container::of("eu-3");
     let (had, slots) = (extra.ip(), scene.eu.nodes().map(|n| n.len()));
@@ -38,8 +37,7 @@ fn a_replica_is_added_stopped_returned_and_removed() {
 fn a_location_changes_both_ways() {
     let scene = Scene::set();
     tag("us-2", "location", Some("eu"));
-    scene.eu.takes(HOME, &["eu-1", "eu-2", "us-2"]);
-    scene.us.takes(HOME, &["us-1"]);
+    scene.take(HOME, &["eu-1", "eu-2", "us-2"], &["us-1"]);
     scene.in_sync();
     tag("us-2", "location", Some("us"));
     scene.follows(HOME);
@@ -64,8 +62,7 @@ fn noloadbalance_is_set_and_cleared() {
     assert!(plan["steps"][2]["reason"].as_str().is_some_and(|r| r.contains("noloadbalance")));
     assert!(scene.eu.has(&Shape::new(HOME, &EU)).is_ok(), "a plan changes nothing");
     scene.eu.start_agent();
-    scene.eu.takes(HOME, &["eu-1"]);
-    scene.us.takes(HOME, &["us-2"]);
+    scene.take(HOME, &["eu-1"], &["us-2"]);
     scene.in_sync();
     tag("eu-2", "noloadbalance", None);
     tag("us-1", "noloadbalance", None);
@@ -79,8 +76,7 @@ fn noloadbalance_is_set_and_cleared() {
 fn the_leader_itself_changes_its_location() {
     let scene = Scene::set();
     tag(HOME, "location", Some("us"));
-    scene.eu.takes(HOME, &["eu-2"]);
-    scene.us.takes(HOME, &["eu-1", "us-1", "us-2"]);
+    scene.take(HOME, &["eu-2"], &["eu-1", "us-1", "us-2"]);
     scene.in_sync();
     tag(HOME, "location", Some("eu"));
     scene.follows(HOME);
@@ -116,7 +112,7 @@ fn a_replica_leaves_before_its_scheduled_restart() {
         Container::of("eu-2").exec(&pid)
     };
     let before = postmaster().out;
-    schedule_restart("eu-2", 16);
+    schedule_restart("eu-2", 13);
     scene.eu.takes(HOME, &["eu-1"]);
     assert_eq!(postmaster().out, before, "it was not restarted yet");
     let (_, plan) = scene.eu.plan();

@@ -25,8 +25,7 @@ fn a_hold_keeps_a_member_from_reads_on_all_sites_also_when_it_leads() {
     assert!(list.status == 0 && list.out.contains("eu-2"), "{}", list.all());
     assert_eq!(is_healthy(&MEMBERS), Ok(HOME.to_owned()), "Patroni goes on");
     switch_over("eu-2");
-    scene.eu.takes("eu-2", &["eu-1"]);
-    scene.us.takes("eu-2", &US);
+    scene.take("eu-2", &["eu-1"], &US);
     order(&scene.eu, "release eu-2");
     scene.eu.takes("eu-2", &EU);
     scene.finish();
@@ -50,8 +49,7 @@ fn a_hold_ends_by_itself() {
 fn a_member_is_located_for_all_sites_by_one_command() {
     let scene = Scene::set();
     order(&scene.eu, "locate us-2 eu");
-    scene.eu.takes(HOME, &["eu-1", "eu-2", "us-2"]);
-    scene.us.takes(HOME, &["us-1"]);
+    scene.take(HOME, &["eu-1", "eu-2", "us-2"], &["us-1"]);
     scene.in_sync();
     order(&scene.us, "locate us-2 --clear");
     scene.follows(HOME);

@@ -84,7 +84,7 @@ impl Scene {
     }
 
     /// Looks at both pgpools at the same time, each with the readers of its location.
-    fn both(&self, look: impl Fn(&Pgpool, [&str; 2]) + Sync) {
+    pub fn both(&self, look: impl Fn(&Pgpool, [&str; 2]) + Sync) {
         let look = &look;
         thread::scope(|scope| {
             scope.spawn(|| look(&self.eu, EU));
@@ -94,7 +94,12 @@ impl Scene {
 
     /// Every pgpool has this primary; from the other location it is remote, with weight 0.
     pub fn follows(&self, primary: &str) {
-        self.both(|pgpool, readers| pgpool.takes(primary, &readers));
+        self.take(primary, &EU, &US);
+    }
+
+    /// Both pgpools have this primary, and each has these readers.
+    pub fn take(&self, primary: &str, eu: &[&str], us: &[&str]) {
+        self.both(|pgpool, at| pgpool.takes(primary, if at == EU { eu } else { us }));
     }
 
     /// Both agents say so. pgpool 4.4 and later may lose its files at a promote (pgpool-facts hazard

@@ -30,8 +30,7 @@ fn to_the_other_location_and_back() {
     let scene = Scene::set();
     switch_over("us-1");
     // Remote now: attached for writes, and no read goes there while local replicas serve.
-    scene.eu.takes("us-1", &EU);
-    scene.us.takes("us-1", &US);
+    scene.take("us-1", &EU, &US);
     scene.in_sync();
     switch_over(HOME);
     // Detached again: it would cost each session a far connection.

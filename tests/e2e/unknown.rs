@@ -44,11 +44,11 @@ fn etcd_stops_and_starts() {
     let etcd = Container::of("etcd");
     etcd.docker("stop");
     nothing_changes([(&scene.eu, &eu), (&scene.us, &us)], LONGER_THAN_THE_TIMEOUT);
-    for pgpool in [&scene.eu, &scene.us] {
+    scene.both(|pgpool, _| {
         eventually("status says so", 20, || status_says_it(pgpool));
         eventually("plan says so", 20, || plan_says_it(pgpool));
         eventually("the daemon holds", 20, || holds(pgpool));
-    }
+    });
     nothing_changes([(&scene.eu, &eu), (&scene.us, &us)], std::time::Duration::ZERO);
     etcd.docker("start");
     eventually("etcd", 30, || cluster::keys().map(|_| ()));
@@ -96,8 +96,7 @@ fn etcd_forgets_what_happened_meanwhile() {
     for pgpool in [&scene.eu, &scene.us] {
         pgpool.heal();
     }
-    scene.eu.takes("eu-2", &EU);
-    scene.us.takes("eu-2", &["us-2"]);
+    scene.take("eu-2", &EU, &["us-2"]);
     cluster::tag("us-1", "noloadbalance", None);
     scene.finish();
 }
