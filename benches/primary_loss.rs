@@ -22,8 +22,8 @@ use std::time::{Duration, Instant};
 use tokio::time::sleep;
 
 use support::{
-    READ, address, client, give_back, line, longest_without, longest_without_before, rounds,
-    runtime, stack, start_anew, suite,
+    READ, address, client, fresh_agent, give_back, line, longest_without, longest_without_before,
+    rounds, runtime, stack, suite,
 };
 
 /// Longer than the lease of 20 s, a failover and pgpool's own search.
@@ -46,7 +46,7 @@ async fn measure(event: &str, rounds: usize) {
     for policy in ["stand_in", "wait"].into_iter().filter(wanted) {
         let mut outages = Vec::new();
         for round in 1..=rounds {
-            start_anew(PGPOOL, &format!("on_primary_loss: {policy}"));
+            fresh_agent(PGPOOL, &format!("on_primary_loss: {policy}"));
             let Loss { at_first, in_all, failed } = lose_the_primary(event).await;
             println!(
                 "{round:>5}   {policy:<8}   {at_first:>17.0} ms   {in_all:>7.0} ms   {failed:>12}"
@@ -87,7 +87,7 @@ async fn lose_the_primary(event: &str) -> Loss {
     };
     let lost = Instant::now();
     stack(&["exec", "eu-1", "bash", "-c", begin]);
-    tokio::time::sleep(UNTIL_IT_IS_OVER).await;
+    sleep(UNTIL_IT_IS_OVER).await;
     stop.store(true, Ordering::Relaxed);
     let tries = reader.await.expect("the reader");
     stack(&["exec", "eu-1", "bash", "-c", end]);

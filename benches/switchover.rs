@@ -72,7 +72,7 @@ impl Figures {
 }
 
 async fn switchover(target: &str, pgpool: &str) -> Round {
-    fresh_agent(pgpool);
+    fresh_agent(pgpool, "");
     stack(&["wait"]);
     sleep(Duration::from_secs(3)).await;
     let stop = Arc::new(AtomicBool::new(false));

@@ -82,16 +82,12 @@ async fn once(config: &Config, statement: &str) -> Result<(), tokio_postgres::Er
 }
 
 const CONFIG: &str = "/etc/geo-agent/config.yaml";
-const USUAL: &str = "/tmp/usual.yaml";
+const USUAL: &str = "/tmp/before-the-bench.yaml";
 
 /// A freshly started agent with the product's own waits. The stack's are shorter, so that tests are;
 /// and an agent that has seen twenty switchovers in a row makes members wait for a minute.
-pub fn fresh_agent(pgpool: &str) {
-    start_anew(pgpool, "");
-}
-
-/// The same with another line of configuration.
-pub fn start_anew(pgpool: &str, line: &str) {
+/// `line` is added to its configuration.
+pub fn fresh_agent(pgpool: &str, line: &str) {
     let edit = format!(
         "test -e {USUAL} || cp -p {CONFIG} {USUAL}; cp {USUAL} {CONFIG}; echo '{line}' >>{CONFIG}; \
          sed -i '/^attach_after:/d; /^drain_timeout:/d' {CONFIG}"

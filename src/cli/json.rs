@@ -1,16 +1,13 @@
 //! `--output json`, as other people's scripts rely on it.
 
-use std::collections::BTreeMap;
-use std::time::Duration;
-
 use serde_json::{Value, json};
 
-use crate::host::state::SavedState;
-use crate::model::ids::{Address, MemberName};
-use crate::model::inputs::Inputs;
+use crate::model::ids::MemberName;
 use crate::model::plan::{Plan, SlotRow, SlotState};
 use crate::model::pool::Watchdog;
 use crate::plan::turn;
+
+use super::status::Status;
 
 /// `geo-agent plan --output json`.
 pub fn plan(plan: &Plan) -> Value {
@@ -42,13 +39,8 @@ pub fn plan(plan: &Plan) -> Value {
 }
 
 /// `geo-agent status --output json`.
-pub fn status(
-    inputs: &Inputs,
-    plan: &Plan,
-    in_sync: bool,
-    agent: Option<&SavedState>,
-    round_trips: &BTreeMap<Address, Duration>,
-) -> Value {
+pub fn status(shown: &Status) -> Value {
+    let Status { inputs, plan, in_sync, agent, .. } = shown;
     let pool = inputs.pool.as_ref().ok();
     let pgpool = pool.map(|p| {
         json!({
@@ -62,7 +54,7 @@ pub fn status(
         "leader": name(&plan.leader),
         "slots": plan.slots.iter().map(|row| {
             let mut value = slot(row);
-            let took = row.address().and_then(|server| round_trips.get(&server));
+            let took = shown.round_trip(row);
             value["rtt_ms"] = json!(took.map(|took| took.as_micros() as f64 / 1000.0));
             value
         }).collect::<Vec<_>>(),

@@ -1,16 +1,17 @@
 //! Output for people: aligned, with symbols, coloured on a terminal only.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{IsTerminal, stdout};
 use std::time::Duration;
 
 use crate::host::lock::ago;
 use crate::host::state::SavedState;
-use crate::model::ids::{Address, printable};
+use crate::model::ids::printable;
 use crate::model::inputs::Inputs;
 use crate::model::plan::{Disruption, Hold, Plan, SlotRow, SlotState, SlotStatus, Step};
 use crate::plan::turn;
+
+use super::status::Status;
 
 pub const OK: &str = "✓";
 pub const WARN: &str = "!";
@@ -67,15 +68,10 @@ pub fn rest(plan: &Plan) -> String {
 }
 
 /// `geo-agent status`.
-pub fn status(
-    inputs: &Inputs,
-    plan: &Plan,
-    in_sync: bool,
-    agent: Option<&SavedState>,
-    round_trips: &BTreeMap<Address, Duration>,
-) -> String {
+pub fn status(shown: &Status) -> String {
+    let Status { inputs, plan, in_sync, agent, .. } = *shown;
     let mut out = heading(inputs, plan);
-    out.push_str(&slots(&plan.slots, Some(round_trips)));
+    out.push_str(&slots(&plan.slots, Some(shown)));
     out.push('\n');
     out.push_str(&watchdog(inputs));
     out.push_str(&self::agent(agent));
@@ -142,8 +138,8 @@ fn heading(inputs: &Inputs, plan: &Plan) -> String {
 }
 
 /// One line per slot: who, where, what pgpool says; what shall be in a plan, else how far away.
-fn slots(rows: &[SlotRow], round_trips: Option<&BTreeMap<Address, Duration>>) -> String {
-    let with_goal = round_trips.is_none();
+fn slots(rows: &[SlotRow], shown: Option<&Status>) -> String {
+    let with_goal = shown.is_none();
     if rows.is_empty() {
         return "  no slot is assigned\n".to_owned();
     }
@@ -166,8 +162,8 @@ fn slots(rows: &[SlotRow], round_trips: Option<&BTreeMap<Address, Duration>>) ->
         let differs = row.from.as_ref() != Some(&row.to);
         let mark = if differs { paint(YELLOW, "~") } else { " ".to_owned() };
         let now = row.from.as_ref().map_or("not known yet".to_owned(), state);
-        let then = match round_trips {
-            Some(known) => format!("  {}", round_trip(row, known)),
+        let then = match shown {
+            Some(status) => format!("  {}", round_trip(status.round_trip(row))),
             None if differs => format!("  → {}", state(&row.to)),
             None => String::new(),
         };
@@ -187,8 +183,8 @@ fn slots(rows: &[SlotRow], round_trips: Option<&BTreeMap<Address, Duration>>) ->
     out
 }
 
-fn round_trip(row: &SlotRow, known: &BTreeMap<Address, Duration>) -> String {
-    match row.address().and_then(|server| known.get(&server)) {
+fn round_trip(took: Option<Duration>) -> String {
+    match took {
         Some(took) => format!("{:.1} ms", took.as_secs_f64() * 1000.0),
         None => "no answer".to_owned(),
     }

@@ -12,13 +12,13 @@ use crate::model::pool::{PoolNode, PoolView};
 #[derive(Debug, Default)]
 pub struct Hands {
     /// The last look, unless the agent has acted since.
-    before: Option<Attached>,
+    before: Option<Seen>,
     by_hand: BTreeMap<SlotIndex, Instant>,
 }
 
 /// What of a look tells a hand from a restart.
 #[derive(Debug)]
-struct Attached {
+struct Seen {
     primary: Option<SlotIndex>,
     attached: BTreeSet<SlotIndex>,
     /// When each slot changed last, the detached ones too: a restart changes them all, a first
@@ -32,7 +32,7 @@ impl Hands {
             self.before = None; // it may come back as another pgpool
             return;
         };
-        let after = Attached {
+        let after = Seen {
             primary: pool.primary(),
             attached: pool.attached().map(|(slot, _)| slot).collect(),
             changed: pool.nodes.iter().map(|(slot, node)| (*slot, node.changed)).collect(),
@@ -61,7 +61,7 @@ impl Hands {
 }
 
 /// The slots that were attached and are not, if nothing else has changed.
-fn taken_out(before: &Attached, after: &Attached, pool: &PoolView) -> Vec<SlotIndex> {
+fn taken_out(before: &Seen, after: &Seen, pool: &PoolView) -> Vec<SlotIndex> {
     let gone: BTreeSet<_> = before.attached.difference(&after.attached).copied().collect();
     let mut others = after.changed.iter().filter(|(slot, _)| !gone.contains(slot));
     let restarted = !others.any(|(slot, changed)| before.changed.get(slot) == Some(changed));

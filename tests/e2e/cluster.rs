@@ -124,6 +124,7 @@ pub fn make_followers_follow() {
         let said = rest(&member, "POST", "/reinitialize", "{\"force\":true}");
         println!("  {member} does not follow ({key}), so it is made anew: {said:?}");
     }
+    eventually("a healthy cluster", 90, || is_healthy(&MEMBERS));
 }
 
 /// Who leads, and who of these members does not follow, with their keys.

@@ -28,7 +28,7 @@ fn pgpool_is_restarted_by_hand() {
     restart(&scene.eu);
     scene.eu.takes("eu-2", &EU);
     scene.in_sync();
-    scene.forget_pid_of_eu();
+    scene.remember_pid(&scene.eu);
     scene.finish();
 }
 
@@ -55,7 +55,7 @@ fn pgpool_has_lost_its_sockets() {
     restart(&scene.eu);
     scene.eu.takes("eu-2", &EU);
     scene.in_sync();
-    scene.forget_pid_of_eu();
+    scene.remember_pid(&scene.eu);
     switch_over(HOME);
     scene.finish();
 }

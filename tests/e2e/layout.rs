@@ -4,7 +4,7 @@
 use super::clients::Sessions;
 use super::cluster::{MEMBERS, delete_members, ip_of, is_healthy, put};
 use super::docker::{eventually, is, script};
-use super::pgpool::{CONF, CONFIG, Node, Pgpool, Shape, steps};
+use super::pgpool::{CONF, CONFIG, Node, Pgpool, RELOAD, Shape, steps};
 use super::scene::{EU, HOME, Scene, remove_the_extra_member};
 
 const EU_AND_EXTRA: [&str; 3] = ["eu-1", "eu-2", "eu-3"];
@@ -43,8 +43,7 @@ struct Guarded<'a>(&'a Pgpool);
 impl Drop for Guarded<'_> {
     fn drop(&mut self) {
         let usual = format!("test ! -e /tmp/usual.yaml || mv /tmp/usual.yaml {CONFIG}");
-        let reload = "pkill -HUP -f '^geo-agent run'";
-        self.0.container.exec(&["bash", "-c", &format!("{END_SERVICE}; {usual}; {reload}")]);
+        self.0.container.exec(&["bash", "-c", &format!("{END_SERVICE}; {usual}; {RELOAD}")]);
         delete_members(DEPARTED);
     }
 }
@@ -66,7 +65,7 @@ impl<'a> Guarded<'a> {
         self.0.container.shell(&format!(
             "sed -e 's|^  slots: .*|  slots: 5|' -e 's|^    mode: never|    {restart}|' \
              -e 's|^probe:|&\\n  timeout: 5|' \
-             /tmp/usual.yaml >{CONFIG}; pkill -HUP -f '^geo-agent run' || true"
+             /tmp/usual.yaml >{CONFIG}; {RELOAD}"
         ));
     }
 
@@ -161,7 +160,7 @@ fn pgpool_is_restarted_by_policy_whatever_breaks_that_off() {
     the_way_forth_is_finished_by_the_next_agent(&guarded);
     drop(guarded);
     remove_the_extra_member();
-    scene.forget_pid_of_eu();
+    scene.remember_pid(&scene.eu);
     scene.finish();
 }
 

@@ -10,7 +10,8 @@ use super::docker::{Container, Output, eventually, is};
 
 pub const CONF: &str = "/etc/pgpool2/pgpool.conf";
 pub const CONFIG: &str = "/etc/geo-agent/config.yaml";
-const RELOAD: &str = "pkill -HUP -f '^geo-agent run' || true";
+/// What an operator does after a change of the agent's file.
+pub const RELOAD: &str = "pkill -HUP -f '^geo-agent run' || true";
 const ETCD: &str = "OUTPUT -p tcp --dport 2379";
 
 /// One line of `pcp_node_info`.

@@ -48,7 +48,6 @@ impl Scene {
     /// eu-1 leads, everybody streams, both pgpools are right and their agents say so.
     pub fn settle(&self) {
         cluster::make_followers_follow();
-        eventually("a healthy cluster", 90, || is_healthy(&MEMBERS));
         switch_over(HOME);
         eventually("a healthy cluster led by eu-1", 60, || {
             let leader = is_healthy(&MEMBERS)?;
@@ -70,12 +69,8 @@ impl Scene {
         println!("  took {:.1} s", self.started.elapsed().as_secs_f64());
     }
 
-    /// For the tests that restart pgpool themselves.
-    pub fn forget_pid_of_eu(&self) {
-        self.remember_pid(&self.eu);
-    }
-
-    fn remember_pid(&self, pgpool: &Pgpool) {
+    /// This pgpool was restarted, and rightly.
+    pub fn remember_pid(&self, pgpool: &Pgpool) {
         self.pids.lock().unwrap().insert(pgpool.container.service.clone(), pgpool.pid());
     }
 
@@ -151,7 +146,6 @@ fn clean_up() {
         }
     }
     cluster::make_followers_follow();
-    eventually("a healthy cluster", 90, || is_healthy(&MEMBERS));
     for pgpool in Pgpool::both() {
         pgpool.reload_agent();
     }
@@ -179,8 +173,7 @@ impl Drop for Scene {
 fn say_everything() {
     for pgpool in Pgpool::both() {
         let name = &pgpool.container.service;
-        let info = ["pcp_node_info", "-w", "-h", "127.0.0.1", "-p", "9898", "-U", "pcp"];
-        eprintln!("--- {name}: pcp_node_info\n{}", pgpool.container.exec(&info).all());
+        eprintln!("--- {name}: pcp_node_info\n{}", pgpool.pcp("pcp_node_info").all());
         eprintln!("--- {name}: the end of the agent's log\n{}", pgpool.log(40));
     }
     for member in MEMBERS {

@@ -3,7 +3,7 @@
 use super::clients::{Fate, Sessions};
 use super::cluster::{ip_of, tag};
 use super::docker::{Suite, eventually, is};
-use super::pgpool::steps;
+use super::pgpool::{RELOAD, steps};
 use super::scene::{EU, HOME, Scene};
 
 const COUNT: usize = 20;
@@ -67,8 +67,7 @@ fn all_live_on_when_a_weight_changes() {
     let sessions = Sessions::open(scene.eu.ip(), COUNT);
     let weights = "local_backends:\\n  - {name: eu-1, weight: 1}\\n  - {name: eu-2, weight: 3}";
     scene.eu.container.shell(&format!(
-        "cp -p {config} /tmp/config.yaml; sed -i 's/^location:/{weights}\\n&/' {config}; \
-         pkill -HUP -f '^geo-agent run'"
+        "cp -p {config} /tmp/config.yaml; sed -i 's/^location:/{weights}\\n&/' {config}; {RELOAD}"
     ));
     let share_of_eu_2 = || {
         let host = ip_of("eu-2").map(|ip| ip.to_string());
@@ -85,10 +84,7 @@ fn all_live_on_when_a_weight_changes() {
     let fates = sessions.close();
     let lost: Vec<_> = fates.iter().filter(|f| f.ended.is_some()).collect();
     assert!(lost.is_empty(), "{}: {lost:#?}", suite.name);
-    scene
-        .eu
-        .container
-        .shell(&format!("cp -p /tmp/config.yaml {config}; pkill -HUP -f '^geo-agent run'"));
+    scene.eu.container.shell(&format!("cp -p /tmp/config.yaml {config}; {RELOAD}"));
     becomes(0.5);
     scene.eu.takes(HOME, &EU);
     scene.finish();

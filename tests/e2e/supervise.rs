@@ -124,6 +124,6 @@ fn an_agent_owns_its_pgpool() {
     owned.signal_agent("-TERM");
     assert_eq!(eu.pid(), "", "who owns it ends it");
     drop(owned);
-    scene.forget_pid_of_eu();
+    scene.remember_pid(&scene.eu);
     scene.finish();
 }
