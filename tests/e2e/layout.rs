@@ -16,14 +16,15 @@ const NOTE: &str = "/etc/pgpool2/pgpool.conf.geo-agent.restart";
 const FILES: &str = "/var/run/postgresql/.s.PGSQL.* /var/run/postgresql/pgpool.pid";
 const STATUS_FILE: &str = "/var/lib/pgpool/pgpool_status";
 
-/// The operator's command. Each call takes a word from its file: `fail`, or `block` until it is
-/// killed; without a word pgpool is started.
+/// The operator's command. Each call takes a word from its file: `fail`, `block` until it is killed,
+/// or `vanish`, which is a success that leaves no pgpool; without a word pgpool is started.
 const COMMAND: &str = r#"#!/bin/bash
 word=$(head -n 1 /tmp/restart/words); rest=$(sed 1d /tmp/restart/words); echo "$rest" >/tmp/restart/words
 echo "${word:-start}" >>/tmp/restart/calls
 [ "$word" != fail ] || { echo "unit pgpool2 is masked" >&2; exit 1; }
 [ "$word" != block ] || sleep 600
 pkill -KILL -x pgpool; while pgrep -x pgpool >/dev/null; do sleep 0.05; done
+[ "$word" != vanish ] || exit 0
 setsid pgpool -n -f /etc/pgpool2/pgpool.conf -F /etc/pgpool2/pcp.conf -a /etc/pgpool2/pool_hba.conf \
     </dev/null >>/var/log/pgpool.log 2>&1 &
 "#;
@@ -80,7 +81,7 @@ impl<'a> Guarded<'a> {
 
     /// The command was called so often, and this is what it did.
     fn calls(&self, expected: &[&str]) {
-        eventually(&format!("the command's calls are {expected:?}"), 60, || {
+        eventually(&format!("the command's calls are {expected:?}"), 90, || {
             let calls = self.0.container.shell("cat /tmp/restart/calls");
             is(calls.lines().eq(expected.iter().copied()), calls)
         });
@@ -156,6 +157,7 @@ fn pgpool_is_restarted_by_policy_whatever_breaks_that_off() {
     eventually("eu-3 streams", 60, || is_healthy(&[&MEMBERS[..], &["eu-3"]].concat()));
     guarded.says("pgpool.restart.mode is never");
     a_failed_command_is_undone(&guarded, &old);
+    a_pgpool_that_does_not_come_back_is_undone(&guarded, &old);
     the_way_back_is_finished_by_the_next_agent(&guarded, &old);
     the_way_forth_is_finished_by_the_next_agent(&guarded);
     drop(guarded);
@@ -212,6 +214,15 @@ fn a_failed_command_is_undone(guarded: &Guarded, old: &[String]) {
     guarded.configure_command("fail\\n", "");
     guarded.calls(&["fail", "start"]);
     guarded.says("the last try failed (bash failed with exit status: 1: unit pgpool2 is masked)");
+    assert_eq!(guarded.hosts(), old);
+    guarded.0.takes(HOME, &EU);
+}
+
+fn a_pgpool_that_does_not_come_back_is_undone(guarded: &Guarded, old: &[String]) {
+    guarded.configure_command("vanish\\n", "");
+    guarded.calls(&["vanish"]);
+    guarded.calls(&["vanish", "start"]);
+    guarded.says("the last try failed (it did not come back within 60 s");
     assert_eq!(guarded.hosts(), old);
     guarded.0.takes(HOME, &EU);
 }
