@@ -10,7 +10,7 @@ use super::plan::Act;
 pub struct Undone {
     /// The changes that were due at the last look.
     pub due: Vec<Act>,
-    /// For how long the same ones have been due now.
+    /// For how long the first of them has been due now.
     pub lasts: Duration,
     /// Those that this agent began with when it last stepped in, and how often it made them again
     /// because somebody had undone them.
@@ -23,9 +23,9 @@ pub struct Undone {
 impl Undone {
     /// The memory after a look at which these were due. `made`: this agent has made them.
     pub fn after(mut self, due: Vec<Act>, made: bool) -> Self {
-        // Other changes than before, and not by this agent: somebody is at work, or something new
-        // has happened. Either gives the others their time anew.
-        if due != self.due && !self.steps_in {
+        // Another change comes first than before, and not by this agent: somebody is at work, or
+        // something new has happened. Either gives the others their time anew.
+        if due.first() != self.due.first() && !self.steps_in {
             self.lasts = Duration::ZERO;
         }
         if made && !self.steps_in {
@@ -59,6 +59,13 @@ mod tests {
         let same = after_a_second(first, attach(1), false);
         assert_eq!(same.lasts, Duration::from_secs(1));
         assert_eq!(after_a_second(same, attach(2), false).lasts, Duration::ZERO);
+    }
+
+    #[test]
+    fn what_comes_later_in_the_list_takes_no_time_from_the_first() {
+        let both = [attach(1), attach(2)].concat();
+        let first = after_a_second(Undone::default(), both, false);
+        assert_eq!(after_a_second(first, attach(1), false).lasts, Duration::from_secs(1));
     }
 
     #[test]

@@ -23,9 +23,10 @@ pub fn merge(ground: &Ground, table: &mut Cow<SlotTable>) {
     let Some(agreed) = ground.agreed else { return };
     let table = table.to_mut();
     table.entries.retain(|slot, _| assign::is_live(ground, *slot) || agreed.numbers.is_none());
+    let mut known: BTreeSet<_> = table.entries.values().filter_map(SlotEntry::address).collect();
     for (slot, address) in agreed.numbers.iter().flatten() {
-        let known = table.entries.values().any(|e| e.address().as_ref() == Some(address));
-        if known || table.entries.contains_key(slot) || assign::is_spoilt_slot(ground, *slot) {
+        let taken = table.entries.contains_key(slot) || assign::is_spoilt_slot(ground, *slot);
+        if taken || !known.insert(address.clone()) {
             continue;
         }
         let (host, port) = (address.host().to_owned(), address.port());
@@ -73,10 +74,13 @@ pub fn why_no_slot(ground: &Ground, member: &Member) -> Option<Hold> {
 }
 
 /// Another pgpool of the watchdog cluster that does not know this slot yet: attached before, it
-/// would stay detached there.
+/// would stay detached there. The leader's slot does not wait for a pgpool that is gone.
 pub fn who_lacks<'a>(ground: &Ground<'a>, slot: SlotIndex, address: &Address) -> Option<&'a str> {
     let (agreed, watchdog) = (ground.agreed?, ground.pool.watchdog.as_ref()?);
-    let mut others = watchdog.nodes.iter().skip(1).map(|(name, _)| name);
+    let leads = ground.leader_at() == Some(address);
+    let is_there = |state: &str| matches!(state, "LEADER" | "STANDBY");
+    let others = watchdog.nodes.iter().skip(1);
+    let mut others = others.filter(|(_, state)| !leads || is_there(state)).map(|(name, _)| name);
     // One that has something else there has a hold of its own, and will never have this.
     let will_know = |peer: &Peer| {
         let elsewhere = peer.knows.values().any(|known| known == address);

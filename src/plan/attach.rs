@@ -24,6 +24,12 @@ pub fn allowed_now(sequence: &mut Sequence) -> Allowed {
     if wanted.is_empty() || !sequence.ground.may_command() {
         return Allowed::default();
     }
+    if leader_stays_out(sequence, &wanted) {
+        for slot in wanted {
+            sequence.hold(slot, "is attached as soon as the leader is");
+        }
+        return Allowed::default();
+    }
     if let Some(why) = why_no_primary_would_be_found(sequence) {
         for slot in wanted {
             sequence.hold(slot, format!("is attached as soon as the leader is writable: {why}"));
@@ -65,6 +71,12 @@ fn is_known_to_all(sequence: &mut Sequence, slot: SlotIndex) -> bool {
     let reason = format!("is attached as soon as {} knows this slot", printable(name));
     sequence.hold(slot, reason);
     false
+}
+
+/// The leader is detached, and may not come in yet: a search would not find it.
+fn leader_stays_out(sequence: &Sequence, wanted: &[SlotIndex]) -> bool {
+    let out = |l: SlotIndex| !sequence.attached.contains(&l) && !wanted.contains(&l);
+    !sequence.ground.cluster.standby_cluster && sequence.assignment.leader.is_some_and(out)
 }
 
 /// Whether a search would meet somebody who wrongly says that it is writable.

@@ -220,14 +220,20 @@ impl<'a> Replay<'a> {
     }
 
     /// Nobody can use this primary from here. While it holds the leader key, one bad answer is not
-    /// enough to say so.
+    /// enough to say so; while nobody does and it is watched, one silence is not. A paused cluster
+    /// without a leader is an operator's.
     fn is_lost(&self, primary: SlotIndex) -> bool {
         let answer = self.answer(primary);
         let watched =
             self.ground.lost.is_some_and(|loss| self.addresses.get(&primary) == Some(&loss.server));
-        self.ground.policy.on_primary_loss == OnPrimaryLoss::StandIn
+        let Ground { cluster, policy, .. } = self.ground;
+        let leaderless = cluster.leader.is_none();
+        let refused = matches!(answer, Some(Answer::Dead(_)));
+        let one_is_enough = !self.leads(primary) && (refused || !(leaderless && policy.sql_probe));
+        policy.on_primary_loss == OnPrimaryLoss::StandIn
+            && !(leaderless && cluster.paused)
             && match answer {
-                Some(answer) => !answer.is_alive() && (watched || !self.leads(primary)),
+                Some(answer) => !answer.is_alive() && (watched || one_is_enough),
                 None => watched,
             }
     }

@@ -36,9 +36,13 @@ impl Members<'_, '_> {
         Some(format!("attaches slot {slot} of tier {tier}, while slot {nearer} serves nearer by"))
     }
 
-    /// Several members may claim one address: the nearest counts.
+    /// Several members may claim one address: the leader counts, else the nearest.
     fn tier(&self, slot: SlotIndex) -> Option<usize> {
-        self.members(slot).filter_map(|m| self.ground.policy.tier(m)).min()
+        let policy = self.ground.policy;
+        match self.members(slot).find(|m| self.ground.leads(m)) {
+            Some(leader) => policy.tier(leader),
+            None => self.members(slot).filter_map(|m| policy.tier(m)).min(),
+        }
     }
 
     fn leads(&self, slot: SlotIndex) -> bool {

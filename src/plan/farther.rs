@@ -187,7 +187,7 @@ impl<'a> Eyes<'_, 'a> {
         let weight = |s: &SlotIndex| self.assignment.table.entries.get(s).map_or(0.0, |e| e.weight);
         let kept = |(slot, wish): (&SlotIndex, &Wish)| {
             let unknown = matches!(wish.want, Want::AsIs | Want::WhileAttached);
-            unknown && self.is_attached(*slot) && weight(slot) > 0.0
+            unknown && self.is_attached(*slot) && weight(slot) > 0.0 && !self.freezes(*slot)
         };
         match self.ground.file.is_err() || by_slot.iter().any(kept) {
             true => Standing::Comes,

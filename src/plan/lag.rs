@@ -15,12 +15,15 @@ pub struct Limits {
 
 /// `None`: it may be read from, as far as anybody knows. Weight 0 in the file is the memory of who
 /// was too far behind, so a restarted agent goes on where it was, and a replica that swings around
-/// one limit does not make pgpool reload at each swing.
+/// one limit does not make pgpool reload at each swing. A local one that is detached has weight 0
+/// for other reasons.
 pub fn too_far(ground: &Ground, slot: SlotIndex, member: &Member) -> Option<Limits> {
     let max = ground.policy.patience.max_lag?;
     let limits = Limits { max, again: max / 2 };
     let behind = ground.cluster.leader_lsn?.saturating_sub(member.replay_lsn?);
-    let limit = match ground.weight_in_file(slot) {
+    let local = ground.policy.local_weight(member).is_some();
+    let remembered = !local || ground.pool.is_attached(slot);
+    let limit = match ground.weight_in_file(slot).filter(|_| remembered) {
         Some(0.0) => limits.again,
         _ => limits.max,
     };

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use crate::model::ids::{Address, SlotIndex};
 use crate::model::inputs::Inputs;
 use crate::model::policy::OnPrimaryLoss;
+use crate::model::reach::Answer;
 
 use super::assign::Assignment;
 use super::ground::Ground;
@@ -24,7 +25,8 @@ pub fn servers_to_ask(inputs: &Inputs) -> BTreeSet<Address> {
     let assignment = assign::members_to_slots(&ground);
     let wishes = wish::of_each_slot(&ground, &assignment);
     let candidates = stand_in::servers_to_ask(&ground, &assignment, &wishes);
-    if ground.lost.is_some() && !candidates.is_empty() {
+    let may_answer = |server| ground.reach.of(server).is_none_or(Answer::is_alive);
+    if stand_in::is_watched_and_lost(&ground, &assignment) && candidates.iter().any(may_answer) {
         return BTreeSet::from_iter(candidates); // first things first: the others may be silent
     }
     let mut ask = to_attach(&ground, &assignment, &wishes);
@@ -36,9 +38,10 @@ pub fn servers_to_ask(inputs: &Inputs) -> BTreeSet<Address> {
     ask
 }
 
-/// Whom the answers so far make it necessary to ask as well: replicas of farther tiers.
+/// Whom the answers so far make it necessary to ask as well: replicas of farther tiers; the leader,
+/// when nobody can stand in.
 pub fn servers_left_to_ask(inputs: &Inputs) -> BTreeSet<Address> {
-    if inputs.policy.farther.is_empty() {
+    if inputs.policy.farther.is_empty() && inputs.lost.is_none() {
         return BTreeSet::new();
     }
     let mut left = servers_to_ask(inputs);

@@ -243,10 +243,10 @@ impl<'a> Sequence<'a> {
         let why = self.wishes.why(slot);
         self.push(Act::Attach(slot), Some(slot), why, disruption, sessions);
         self.attached.insert(slot);
-        self.primary = match self.ground.cluster.standby_cluster {
-            true => None,
-            false => self.assignment.leader,
-        };
+        // Whom a misled pgpool believes shows at the next look.
+        let misled = self.assignment.leader == Some(slot) && attach::is_misled(self, &[]);
+        let leader = self.assignment.leader.filter(|_| !misled);
+        self.primary = leader.filter(|_| !self.ground.cluster.standby_cluster);
     }
 
     fn detach(&mut self, slot: SlotIndex, why: impl Into<String>) {

@@ -21,9 +21,13 @@ struct Lost {
 }
 
 /// pgpool's primary, if it is lost: by the word of whoever watches it or, once the leader key is no
-/// longer its own, by one answer.
+/// longer its own, by one answer. While nobody leads, one silence is not enough where somebody
+/// watches: a primary whose Patroni is gone still takes writes, and there is no way back to it.
 fn lost(ground: &Ground, assignment: &Assignment) -> Option<Lost> {
     let slot = ground.pool.primary().filter(|p| ground.pool.is_attached(*p))?;
+    if is_left_to_the_operator(ground) {
+        return None;
+    }
     let server = assignment.address(slot)?;
     let answer = ground.reach.of(server);
     if answer.is_some_and(Answer::is_alive) {
@@ -32,11 +36,19 @@ fn lost(ground: &Ground, assignment: &Assignment) -> Option<Lost> {
     if let Some(loss) = ground.lost.filter(|loss| loss.server == *server) {
         return Some(Lost { slot, why: loss.why.clone() });
     }
+    let is_watched = ground.cluster.leader.is_none() && ground.policy.sql_probe;
     let why = match answer? {
+        Answer::Unreachable(_) | Answer::Hung(_) if is_watched => return None,
         Answer::Dead(why) | Answer::Unreachable(why) | Answer::Hung(why) => why.clone(),
         Answer::Writable | Answer::ReadOnly | Answer::Alive(_) => return None,
     };
     (assignment.leader != Some(slot)).then_some(Lost { slot, why })
+}
+
+/// Patroni is paused and nobody leads: who stops and starts servers then is an operator, and nobody
+/// will be elected who could take over from a stand-in.
+fn is_left_to_the_operator(ground: &Ground) -> bool {
+    ground.cluster.paused && ground.cluster.leader.is_none()
 }
 
 /// Who takes the place of pgpool's primary, and why, when it is lost and the leader's slot cannot
@@ -74,14 +86,25 @@ pub fn servers_to_ask(ground: &Ground, assignment: &Assignment, wishes: &Wishes)
     let Some(primary) = ground.pool.primary().filter(|p| ground.pool.is_attached(*p)) else {
         return Vec::new();
     };
-    let Some(server) = assignment.address(primary) else { return Vec::new() };
+    if assignment.address(primary).is_none() {
+        return Vec::new();
+    }
     let known = |a: &Address| ground.lost.is_some_and(|loss| loss.server == *a);
-    let is_lost = known(server);
-    if assignment.leader.is_some_and(|l| ground.pool.is_attached(l)) && !is_lost {
-        return Vec::new(); // it is pgpool's primary, or becomes it without a question
+    let leads = assignment.leader.is_some_and(|l| ground.pool.is_attached(l));
+    // A leader that is attached is pgpool's primary, or becomes it without a question.
+    let leads = leads && !is_watched_and_lost(ground, assignment);
+    if leads || is_left_to_the_operator(ground) {
+        return Vec::new();
     }
     let asked = [primary].into_iter().chain(candidates(ground, assignment, wishes));
     asked.filter_map(|s| assignment.address(s)).filter(|a| !known(a)).cloned().collect()
+}
+
+/// pgpool's primary is lost by the word of whoever watches it. A word on the primary before it is
+/// old.
+pub fn is_watched_and_lost(ground: &Ground, assignment: &Assignment) -> bool {
+    let primary = ground.pool.primary().and_then(|p| assignment.address(p));
+    ground.lost.is_some_and(|loss| Some(&loss.server) == primary)
 }
 
 fn is_alive(ground: &Ground, assignment: &Assignment, slot: SlotIndex) -> bool {

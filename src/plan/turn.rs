@@ -13,12 +13,12 @@ use crate::model::pool::Watchdog;
 use crate::model::slots::SlotTable;
 use crate::model::turn::Undone;
 
-use super::agree;
 use super::assign::{self, Assignment};
 use super::ground::Ground;
 use super::sequence::Sequence;
 use super::weights;
 use super::wish::{self, Wishes};
+use super::{agree, contested};
 
 /// How long each agent waits for the one before it. pgpool's main process sleeps a second after
 /// every change, so a second change shows only after that: shorter, and agents would do things
@@ -102,11 +102,14 @@ pub fn remember(inputs: &Inputs, made: bool) -> (Undone, Option<Duration>) {
 }
 
 /// The changes of shared states that are due and not this agent's first; `None` where all are its
-/// own, or nothing is known.
+/// own, or too little is known.
 fn due_acts(inputs: &Inputs) -> Option<Vec<Act>> {
     let ground = Ground::of(inputs).ok()?;
     ground.watchdog_of_others()?;
     let assignment = assign::members_to_slots(&ground);
+    if contested::hold(&ground, &assignment).is_some() {
+        return None;
+    }
     let wishes = wish::of_each_slot(&ground, &assignment);
     Some(acts(&due_steps(&ground, &assignment, &wishes)))
 }
@@ -138,9 +141,16 @@ pub fn weights_meanwhile(sequence: &Sequence) -> SlotTable {
     let meanwhile = weights::raised(&now, &goal, &incoming);
     // A promote, or an attach of the leader, may leave nobody but it for a while.
     let unread = |s: &SlotIndex| meanwhile.entries.get(s).is_some_and(|e| e.weight <= 0.0);
-    match leader.filter(unread).filter(|_| !sequence.leader_leads_pgpool()) {
+    let meanwhile = match leader.filter(unread).filter(|_| !sequence.leader_leads_pgpool()) {
         Some(leader) => weights::with_weight(meanwhile, leader, 1.0),
         None => meanwhile,
+    };
+    // Nor do those that are attached now, whatever the file has had before.
+    match sequence.attached.first() {
+        Some(first) if !weights::serves_reads(&meanwhile, &sequence.attached) => {
+            weights::with_weight(meanwhile, *first, 1.0)
+        }
+        _ => meanwhile,
     }
 }
 
@@ -155,7 +165,7 @@ fn times_undone(undone: &Undone, due: &[Act]) -> u32 {
 
 impl Undone {
     fn is_over(&self, delay: Duration, due: &[Act]) -> bool {
-        self.steps_in || (self.due == due && self.lasts >= delay)
+        self.steps_in || (self.due.first() == due.first() && self.lasts >= delay)
     }
 }
 

@@ -93,7 +93,7 @@ pub fn of_each_slot<'a>(ground: &Ground<'a>, assignment: &'a Assignment<'a>) -> 
         .collect();
     let compared = farther::choose(ground, assignment, &mut by_slot);
     if ground.cluster.standby_cluster {
-        standby_leader_as_last_reader(assignment, &mut by_slot);
+        standby_leader_as_last_reader(ground, assignment, &mut by_slot);
     }
     leaving::give_readers_time(ground, assignment, &mut by_slot);
     Wishes { by_slot, compared }
@@ -154,13 +154,18 @@ fn of_nobody<'a>(
 }
 
 /// A standby cluster has no primary; its leader serves reads when no local replica does.
-fn standby_leader_as_last_reader(assignment: &Assignment, by_slot: &mut BTreeMap<SlotIndex, Wish>) {
+fn standby_leader_as_last_reader(
+    ground: &Ground,
+    assignment: &Assignment,
+    by_slot: &mut BTreeMap<SlotIndex, Wish>,
+) {
     let reads = |w: &Wish| matches!(w.want, Want::Reader(w) | Want::Farther(w) if w > 0.0);
     if by_slot.values().any(reads) {
         return;
     }
     if let Some(wish) = assignment.leader.and_then(|slot| by_slot.get_mut(&slot)) {
-        wish.want = Want::Reader(1.0);
+        let own = ground.leader.as_ref().ok().and_then(|l| ground.policy.local_weight(l.member));
+        wish.want = Want::Reader(own.filter(|w| *w > 0.0).unwrap_or(1.0));
         wish.why = Why::LastReader;
     }
 }

@@ -12,7 +12,7 @@ use geo_agent::model::orders::Held;
 use geo_agent::model::past::{Known, Missed};
 use geo_agent::model::policy::Tier;
 use geo_agent::model::pool::{NodeStatus, PoolVersion, Sessions, Watchdog};
-use geo_agent::model::reach::Answer;
+use geo_agent::model::reach::{Answer, Loss};
 use geo_agent::model::slots::{SlotEntry, SlotTable};
 
 use super::world::{Asking, Node, World, home, member, slot, world};
@@ -52,6 +52,7 @@ struct Around {
     orderly: bool,
     crisis: bool,
     elapsed: u16,
+    lost: bool,
 }
 
 pub fn any_world() -> impl Strategy<Value = World> {
@@ -152,7 +153,7 @@ fn any_surroundings() -> impl Strategy<Value = Around> {
         odd(6),
         0u8..8,
         0u8..8,
-        (odd(30), odd(50), odd(15), 0u16..1024),
+        (odd(30), odd(50), odd(15), 0u16..1024, odd(30)),
     )
         .prop_map(
             |(
@@ -164,7 +165,7 @@ fn any_surroundings() -> impl Strategy<Value = Around> {
                 file_lost,
                 slots,
                 asking,
-                (sync, orderly, crisis, elapsed),
+                (sync, orderly, crisis, elapsed, lost),
             )| {
                 Around {
                     leader,
@@ -179,6 +180,7 @@ fn any_surroundings() -> impl Strategy<Value = Around> {
                     orderly,
                     crisis,
                     elapsed,
+                    lost,
                 }
             },
         )
@@ -225,7 +227,17 @@ fn build(members: &[AnyMember], slots: &[AnySlot], around: &Around) -> World {
     if around.elapsed >= 512 {
         it.policy.patience.max_lag = Some(500);
     }
-    if around.crisis { in_crisis(it) } else { it }
+    let it = if around.crisis { in_crisis(it) } else { it };
+    if around.lost { with_a_watch(it) } else { it }
+}
+
+/// Whoever watches pgpool's primary knows when it is lost.
+fn with_a_watch(mut it: World) -> World {
+    let server = it.pool.primary.and_then(|p| it.pool.nodes[&p].address());
+    let dead = |a: &Address| it.truth.get(a).is_some_and(|answer| !answer.is_alive());
+    let why = "connection refused".to_owned();
+    it.lost = server.filter(dead).map(|server| Loss { server, why });
+    it
 }
 
 /// Half of the worlds have none; the bits of the others say whom it is about.
