@@ -130,7 +130,8 @@ impl<P: Pool, C: ConfFile, R: Prober, H: Health> Observer<P, C, R, H> {
         {
             inputs.lost = self.prober.is_lost(&primary).await; // nobody watches for a single plan
         }
-        let doubts = inputs.elapsed.leader_stays && questions::promote_is_ours(&inputs);
+        // A leader key that has just come is believed without a question.
+        let doubts = inputs.elapsed.leader_stays;
         if questions == Questions::All || !urgent || doubts {
             self.ask(&mut inputs).await;
         }
@@ -163,8 +164,9 @@ impl<P: Pool, C: ConfFile, R: Prober, H: Health> Observer<P, C, R, H> {
         inputs.elapsed = self.history.borrow_mut().leave(inputs, &leave, now);
     }
 
-    /// pgpool is about to be changed from here.
+    /// pgpool is about to be changed from here: what was seen of it is memory only.
     pub fn acts(&self) {
+        self.last.take();
         self.history.borrow_mut().act();
     }
 

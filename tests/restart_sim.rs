@@ -5,7 +5,7 @@ mod support;
 
 use std::time::Duration;
 
-use geo_agent::model::reach::Answer;
+use geo_agent::model::reach::{Answer, Loss};
 use geo_agent::model::restart::{RestartMode, RestartPolicy};
 use geo_agent::restart::forget_failure;
 
@@ -187,6 +187,53 @@ async fn a_leader_that_changes_meanwhile_does_not_break_a_restart_off() {
     assert_eq!(state.pool.attached(), [0, 2]);
 }
 
+/// eu-3 has slot 3 before the restart and slot 2 after it.
+#[tokio::test(start_paused = true)]
+async fn after_a_restart_no_slot_is_taken_for_the_one_that_had_its_number() {
+    let mut it = full().replica("eu-3").up("eu-3", 1.0);
+    it.policy.slots = 4;
+    let lab = Lab::of(&it);
+    lab.state().pool.settings.insert("logdir".to_owned(), "/log".to_owned());
+    lab.state().restarting.start_takes = Duration::from_secs(2);
+    let local = tokio::task::LocalSet::new();
+    local
+        .run_until(async {
+            let agent = tokio::task::spawn_local(lab.agent().run(|_| {}));
+            while lab.state().restarting.stops == 0 {
+                tokio::time::sleep(Duration::from_micros(1)).await;
+            }
+            lab.becomes(&it.clone().leads_now("eu-3"));
+            tokio::time::sleep(MINUTE).await;
+            agent.abort();
+        })
+        .await;
+    let state = lab.state();
+    assert_eq!(in_pgpool(&state), ["eu-1.db", "us-1.db", "eu-3.db", "eu-2.db"]);
+    assert_eq!(state.pool.primary, Some(2), "pgpool finds it when it starts");
+    assert_eq!(state.requests(), [], "nothing that was seen before the restart counts after it");
+}
+
+/// The primary was away for a moment; that is over when the restart that was broken off is.
+#[tokio::test(start_paused = true)]
+async fn what_was_known_before_a_restart_was_finished_is_old() {
+    let lab = a_full_lab();
+    lab.state().restarting.dies_after = Some(4);
+    lab.run_for(MINUTE).await;
+    assert!(lab.state().away, "killed after pgpool was ended");
+    lab.state().restarting.dies_after = None;
+    lab.state().restarting.start_takes = Duration::from_secs(5);
+    let why = "connection refused".to_owned();
+    lab.lost.send_replace(Some(Loss { server: home("eu-1"), why }));
+    let (healed, agent) = (lab.clone(), lab.run_for(MINUTE));
+    let heals = async {
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        healed.lost.send_replace(None);
+    };
+    tokio::join!(agent, heals);
+    assert_eq!(lab.state().requests(), [], "nobody had to stand in");
+    assert!(is_as_it_should_be(&lab));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_damaged_pgpool_is_restarted_once() {
     let mut it = full().with("eu-2", |m| m.address = Ok(home("eu-0")));
@@ -211,6 +258,14 @@ async fn a_pgpool_that_does_not_start_at_all_is_tried_until_it_does() {
     assert!(lab.state().away);
     let said = rounds.iter().rev().find_map(|r| r.failure.as_deref()).unwrap();
     assert!(said.contains("pgpool did not come back with the old slot table either"), "{said}");
+    let starts = lab.state().restarting.starts;
+    assert!((100..200).contains(&starts), "tried {starts} times in 10 minutes");
+    let held = &rounds.last().unwrap().plan.holds;
+    assert!(held[0].reason.contains("is being undone (pgpool2.service failed"), "{held:?}");
+    // Neither is it tried more often when etcd cannot be read as well.
+    lab.etcd_is_lost();
+    lab.state().restarting.starts = 0;
+    lab.run_for(10 * MINUTE).await;
     let starts = lab.state().restarting.starts;
     assert!((100..200).contains(&starts), "tried {starts} times in 10 minutes");
     lab.state().restarting.cannot_start = None;

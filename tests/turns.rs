@@ -140,6 +140,23 @@ async fn while_nobody_leads_nothing_is_sent_and_the_election_is_not_slept_throug
     .await;
 }
 
+/// Its own etcd is silent: another agent has moved the primary to where writes work.
+#[tokio::test(start_paused = true)]
+async fn a_standby_with_an_old_word_does_not_take_writes_from_where_they_work() {
+    with_an_agent(&beside(&SECOND), async |lab| {
+        sleep(ms(5_000)).await;
+        lab.answers(&home("eu-1"), Answer::ReadOnly);
+        lab.answers(&home("eu-2"), Answer::Writable);
+        lab.state().pool.primary = Some(1);
+        let before = lab.state().looks;
+        sleep(ms(12_000)).await;
+        assert_eq!(lab.state().requests(), []);
+        let looks = lab.state().looks - before;
+        assert!(looks < 30, "{looks} looks in 12 s");
+    })
+    .await;
+}
+
 /// The agent beside the leader has other settings, and detaches what this one attaches.
 #[tokio::test(start_paused = true)]
 async fn two_agents_that_want_different_things_do_not_fight_for_long() {

@@ -129,6 +129,7 @@ impl Health for PoolOnThisHost {
             last_hour: u32::try_from(recent).unwrap_or(u32::MAX),
             damage_lasts: self.damaged_since.get().is_some_and(|s| s.elapsed() >= DAMAGE_LASTS),
             failed: note.failed,
+            under_way: note.under_way,
         }
     }
 }

@@ -76,6 +76,9 @@ pub struct Restarts {
     pub damage_lasts: bool,
     /// The last one failed, and was undone.
     pub failed: Option<Failed>,
+    /// One has begun and has not ended: as a command sees it that looks meanwhile, or an agent that
+    /// cannot end it.
+    pub under_way: Option<UnderWay>,
 }
 
 /// A restart that failed. It is not tried again with the same servers in the same slots.
@@ -111,6 +114,27 @@ pub enum Stage {
     Forth,
     /// The old table comes back.
     Back,
+}
+
+/// What it means for an operator who finds pgpool gone.
+impl fmt::Display for UnderWay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.stage {
+            Stage::Forth => f.write_str(
+                "a restart of pgpool is under way: geo-agent waits for pgpool to come up, or \
+                 brings the old slot table back",
+            )?,
+            Stage::Back => {
+                let why = self.why_back.as_deref().unwrap_or("it failed");
+                write!(
+                    f,
+                    "a restart of pgpool is being undone ({why}): geo-agent starts pgpool with the \
+                     old slot table"
+                )?;
+            }
+        }
+        f.write_str("; if no geo-agent runs, start it: it goes on from here")
+    }
 }
 
 /// All that is remembered of restarts.

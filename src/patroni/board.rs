@@ -106,7 +106,11 @@ impl Board {
             let mut contact = self.contact();
             contact.lost.get_or_insert_with(Instant::now);
             match contact.failures.get_mut(endpoint) {
-                Some(last) => last.replace(why.clone()).as_ref() != Some(why),
+                Some(Some(last)) if last.is_like(why) => false,
+                Some(last) => {
+                    *last = Some(why.clone());
+                    true
+                }
                 None => true,
             }
         };

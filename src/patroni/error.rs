@@ -124,3 +124,11 @@ fn at_each(f: &mut fmt::Formatter<'_>, what: &str, each: &[(String, EtcdError)])
 }
 
 impl std::error::Error for EtcdError {}
+
+impl EtcdError {
+    /// The same, but for numbers: a revision or a time in it is another one at each try.
+    pub fn is_like(&self, other: &EtcdError) -> bool {
+        let words = |error: &EtcdError| error.to_string().replace(|c: char| c.is_ascii_digit(), "");
+        words(self) == words(other)
+    }
+}

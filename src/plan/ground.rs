@@ -65,7 +65,7 @@ impl<'a> Ground<'a> {
         let leader = leader_of(cluster);
         let pool = match &inputs.pool {
             Ok(pool) => pool,
-            Err(why) => return Err(leader.err().unwrap_or_else(|| hold(why.clone()))),
+            Err(why) => return Err(without_pgpool(inputs, leader, why)),
         };
         let mut ground = Ground {
             cluster,
@@ -151,6 +151,12 @@ impl<'a> Ground<'a> {
     pub fn file_hold(&self) -> Option<Hold> {
         self.file.err().map(hold)
     }
+}
+
+/// Why pgpool does not answer, or what matters more.
+fn without_pgpool(inputs: &Inputs, leader: Result<Leader, Hold>, why: &str) -> Hold {
+    let restart = inputs.restarts.under_way.as_ref().map(|it| hold(it.to_string()));
+    restart.or(leader.err()).unwrap_or_else(|| hold(why))
 }
 
 fn leader_of(cluster: &ClusterView) -> Result<Leader<'_>, Hold> {

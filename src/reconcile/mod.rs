@@ -26,7 +26,7 @@ use crate::retry::Outcome;
 use crate::seams::{ConfFile, Health, Keeper, Pool, Prober, chain};
 use crate::turns::Turns;
 pub use news::{ClusterNews, Watch, Words};
-use news::{heard, no_longer_leads, word_on};
+use news::{another_leads, heard, no_longer_leads, word_on};
 use pace::{Awaited, Pace, leader_awaited};
 
 /// What one look came to; for the log and for `status`.
@@ -63,12 +63,15 @@ impl<P: Pool, C: ConfFile, R: Prober, H: Health, K: Keeper> Reconciler<P, C, R, 
         let mut lost = self.watch.lost.clone();
         let (mut past, start) = (self.past.clone(), Instant::now());
         while news.has_changed().is_ok() {
+            // A signal may have broken a restart off; until it is over nothing else counts, and
+            // what was known before it is old.
+            let resumed = self.resume().await.err();
             let cluster = word_on(&news.borrow_and_update());
             if let Ok(view) = &cluster {
                 Arc::make_mut(&mut past).see(view, start.elapsed());
             }
             let loss = lost.borrow_and_update().clone();
-            let looked = self.round(cluster, loss, past.clone(), &mut turns).await;
+            let looked = self.round(cluster, loss, past.clone(), &mut turns, resumed).await;
             let Some((round, outcome, awaited)) = looked else { continue };
             report(&round);
             let pause = pace.after(&round, outcome, awaited);
@@ -84,8 +87,7 @@ impl<P: Pool, C: ConfFile, R: Prober, H: Health, K: Keeper> Reconciler<P, C, R, 
                 match outcome {
                     Outcome::Settled | Outcome::Away => drop(news.changed().await),
                     Outcome::Acted | Outcome::Failed => {
-                        let leader = round.plan.leader.as_ref();
-                        drop(no_longer_leads(news.clone(), leader).await);
+                        another_leads(news.clone(), round.plan.leader.as_ref()).await;
                     }
                 }
             };
@@ -106,9 +108,8 @@ impl<P: Pool, C: ConfFile, R: Prober, H: Health, K: Keeper> Reconciler<P, C, R, 
         lost: Option<Loss>,
         past: Arc<Past>,
         turns: &mut Turns,
+        resumed: Option<String>,
     ) -> Option<(Round, Outcome, Option<Address>)> {
-        // A signal may have broken a restart off; until it is over nothing else counts.
-        let resumed = self.resume().await.err();
         let undone = turns.at_a_look();
         let inputs = Inputs { undone, ..self.look(cluster, lost, past).await? };
         if !self.observes {

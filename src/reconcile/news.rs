@@ -47,6 +47,17 @@ pub(super) fn word_on(seen: &patroni::Seen) -> Seen<Arc<ClusterView>> {
     }
 }
 
+/// Resolves at news of another leader than this one, or of none. That nothing is known any more is
+/// no such news.
+pub(super) async fn another_leads(mut news: ClusterNews, leader: Option<&MemberName>) {
+    while news.changed().await.is_ok() {
+        let now = word_on(&news.borrow_and_update());
+        if now.is_ok_and(|view| view.leader.as_ref() != leader) {
+            return;
+        }
+    }
+}
+
 /// Resolves as soon as this leader is not known to lead, and says why.
 pub(super) async fn no_longer_leads(mut news: ClusterNews, leader: Option<&MemberName>) -> String {
     loop {

@@ -221,6 +221,8 @@ fn a_failed_command_is_undone(guarded: &Guarded, old: &[String]) {
 fn a_pgpool_that_does_not_come_back_is_undone(guarded: &Guarded, old: &[String]) {
     guarded.configure_command("vanish\\n", "");
     guarded.calls(&["vanish"]);
+    let status = guarded.0.agent(&["status"]);
+    assert!(status.status == 1 && status.out.contains("is under way"), "{}", status.all());
     guarded.calls(&["vanish", "start"]);
     guarded.says("the last try failed (it did not come back within 60 s");
     assert_eq!(guarded.hosts(), old);

@@ -111,6 +111,24 @@ async fn an_older_or_a_foreign_etcd_is_not_believed() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_cause_that_lasts_is_told_once_although_its_numbers_change() {
+    let etcd = Etcd::new(1);
+    etcd.world().revision = 1000;
+    etcd.put("leader", "a");
+    let mut seen = known(&etcd).await;
+    etcd.world().revision = 10;
+    etcd.world().cut(EtcdError::Ended);
+    woken(&mut seen, TIMEOUT * 2).await;
+    let first = why(&seen);
+    assert!(first.contains("after 1001 was seen"), "{first}");
+    for _ in 0..120 {
+        sleep(Duration::from_secs(1)).await;
+        etcd.world().revision += 1;
+    }
+    assert!(!seen.has_changed().unwrap(), "{}", why(&seen));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_foreign_event_ends_the_session() {
     let etcd = Etcd::new(1);
     let seen = known(&etcd).await;

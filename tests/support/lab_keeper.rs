@@ -1,5 +1,7 @@
 //! Ends and starts the lab's pgpool, and may be killed after any of its acts.
 
+use std::time::Duration;
+
 use geo_agent::model::pool::PoolView;
 use geo_agent::model::restart::{Layout, RestartNote, Restarts};
 use geo_agent::seams::{Health, Keeper};
@@ -18,6 +20,7 @@ pub struct Restarting {
     /// pgpool does not start with a table of which this is true.
     pub cannot_start: Option<fn(&State) -> bool>,
     pub cannot_stop: bool,
+    pub start_takes: Duration,
     /// Everything that a restart does, its notes and the file included.
     pub acts: usize,
     /// The agent is killed right after its act of this number.
@@ -86,8 +89,14 @@ impl Keeper for LabKeeper {
 
     async fn start(&self) -> Result<(), Refusal> {
         self.act().await;
+        let takes = self.lab.state().restarting.start_takes;
+        tokio::time::sleep(takes).await;
         let mut state = self.lab.state();
         state.restarting.starts += 1;
+        assert!(
+            state.restarting.starts < 1000,
+            "pgpool is started again and again without a pause"
+        );
         if state.restarting.cannot_start.is_some_and(|cannot| cannot(&state)) {
             state.away = true;
             return Err(Refusal::error("pgpool2.service failed", ""));
@@ -123,6 +132,7 @@ impl Health for LabHealth {
             last_hour: state.restarting.note.began.len() as u32,
             damage_lasts: true,
             failed: state.restarting.note.failed.clone(),
+            under_way: state.restarting.note.under_way.clone(),
         }
     }
 }
