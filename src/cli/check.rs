@@ -19,7 +19,8 @@ use crate::probe::SqlProber;
 use crate::seams::{Ask, ConfFile, Pool, Prober, chain};
 
 use super::peers::{self, Finding};
-use super::{FAILED, first, text, world};
+use super::report::Report;
+use super::{first, text, world};
 
 /// Prints every finding; 0 when nothing has to be mended.
 pub async fn check(path: &Path) -> u8 {
@@ -44,47 +45,6 @@ pub async fn check(path: &Path) -> u8 {
         postgres(&config, &cluster, &mut report).await;
     }
     report.status()
-}
-
-#[derive(Default)]
-struct Report {
-    bad: usize,
-    warnings: usize,
-}
-
-impl Report {
-    fn ok(&self, area: &str, what: &str) {
-        out!("{} {area:<14} {what}", text::OK);
-    }
-
-    fn warn(&mut self, area: &str, what: &str, todo: &str) {
-        self.warnings += 1;
-        self.line(text::WARN, area, what, todo);
-    }
-
-    fn bad(&mut self, area: &str, what: &str, todo: &str) {
-        self.bad += 1;
-        self.line(text::BAD, area, what, todo);
-    }
-
-    fn line(&self, mark: &str, area: &str, what: &str, todo: &str) {
-        out!("{mark} {area:<14} {what}");
-        if !todo.is_empty() {
-            out!("  {:<14} → {todo}", "");
-        }
-    }
-
-    fn status(&self) -> u8 {
-        let bad = text::count(self.bad, "thing");
-        match (self.bad, self.warnings) {
-            (0, 0) => out!("all is well"),
-            (0, n) => {
-                out!("nothing has to be mended; {}", text::count(n, "piece") + " of advice")
-            }
-            (_, _) => out!("{bad} to mend"),
-        }
-        if self.bad == 0 { 0 } else { FAILED }
-    }
 }
 
 /// The file and its table; says whether the table is there.
