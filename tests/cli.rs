@@ -153,6 +153,11 @@ fn a_missing_configuration_is_named() {
     let refused = geo_agent(&["plan", "--config", "/nonexistent/geo.yaml"]);
     assert_eq!(refused.status.code(), Some(1));
     assert!(text(&refused.stderr).contains("/nonexistent/geo.yaml"));
+    let check = geo_agent(&["check", "--config", "/nonexistent/geo.yaml"]);
+    assert_eq!(check.status.code(), Some(1));
+    for said in ["/nonexistent/geo.yaml", "No such file", "→ name it with --config", "1 thing to"] {
+        assert!(text(&check.stdout).contains(said), "no {said} in: {}", text(&check.stdout));
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::config::settings::{Config, Restart};
-use crate::config::{self, Loaded};
+use crate::config::{self, ConfigError, Loaded};
 use crate::host::conf_file::ConfFileOnDisk;
 use crate::host::{lock, writable};
 use crate::model::cluster::ClusterView;
@@ -28,7 +28,11 @@ pub async fn check(path: &Path) -> u8 {
     let loaded = match config::load(path) {
         Ok(loaded) => loaded,
         Err(why) => {
-            report.bad("configuration", &why.to_string(), "");
+            let todo = match why {
+                ConfigError::Read { .. } => "name it with --config, and let this user read it",
+                ConfigError::Invalid { .. } => "", // each problem says it
+            };
+            report.bad("configuration", &chain(&why), todo);
             return report.status();
         }
     };
