@@ -223,6 +223,22 @@ fn check_reports_everything_in_one_run() {
 }
 
 #[test]
+fn check_looks_for_the_program_that_restarts_pgpool() {
+    let scratch = Scratch::new("check-restart");
+    let with = |program: &str| {
+        scratch.configure(&format!("  restart: {{mode: command, command: ['{program}', 'x']}}\n"));
+        text(&scratch.run(&["check"]).stdout)
+    };
+    let said = with("sh");
+    assert!(said.contains("over PCP, then by sh"), "{said}");
+    for missing in ["no-such-program", "/no/such/program"] {
+        let said = with(missing);
+        assert!(said.contains(&format!("{missing} cannot be run")), "{said}");
+        assert!(said.contains("→ give the whole path"), "{said}");
+    }
+}
+
+#[test]
 fn a_second_agent_refuses_to_start_and_names_the_first() {
     let scratch = Scratch::new("second");
     let daemon = scratch.daemon();

@@ -20,7 +20,7 @@ use crate::seams::{Ask, ConfFile, Pool, Prober, chain};
 
 use super::peers::{self, Finding};
 use super::report::Report;
-use super::{first, text, world};
+use super::{first, program, text, world};
 
 /// Prints every finding; 0 when nothing has to be mended.
 pub async fn check(path: &Path) -> u8 {
@@ -44,6 +44,7 @@ pub async fn check(path: &Path) -> u8 {
     let file_has_table = pgpool_conf(&config, &mut report).await;
     let cluster = etcd(&config, &mut report).await;
     pgpool(&config, &mut report, file_has_table).await;
+    restart(&config, &mut report);
     watchdog(&config, cluster.as_ref(), &mut report).await;
     if let Some(cluster) = cluster {
         postgres(&config, &cluster, &mut report).await;
@@ -164,13 +165,25 @@ async fn pgpool(config: &Config, report: &mut Report, file_has_table: bool) {
         let what = format!("{} = {}: {}", finding.setting, finding.value, finding.why);
         report.warn("pgpool", &what, finding.fix);
     }
+}
+
+/// Who starts pgpool again, where it may be restarted.
+fn restart(config: &Config, report: &mut Report) {
     match &config.pgpool.restart {
         Restart::Never => {
             report.ok("restart", "never: a layout that cannot change live is held, and said");
         }
         Restart::Command(words) => {
             let program = words.first().map_or("", String::as_str);
-            report.ok("restart", &format!("over PCP, then by {}", printable(program)));
+            match program::why_not(program) {
+                None => report.ok("restart", &format!("over PCP, then by {}", printable(program))),
+                Some(why) => {
+                    let what = format!("{} cannot be run: {why}", printable(program));
+                    let todo = "give the whole path of a program that this user may run, in \
+                                pgpool.restart.command; until then pgpool would stay down";
+                    report.bad("restart", &what, todo);
+                }
+            }
         }
         Restart::PcpShutdown => report.ok(
             "restart",

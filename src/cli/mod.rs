@@ -15,6 +15,7 @@ mod logging;
 mod orders;
 mod peers;
 mod plan;
+mod program;
 mod report;
 mod run;
 mod status;
