@@ -131,6 +131,18 @@ fn every_command_explains_itself() {
 fn a_command_line_that_cannot_be_understood_is_an_error_and_not_a_difference() {
     assert_eq!(geo_agent(&["plan", "--output", "xml"]).status.code(), Some(1));
     assert_eq!(geo_agent(&["plan", "--frobnicate"]).status.code(), Some(1));
+    assert_eq!(geo_agent(&[]).status.code(), Some(1));
+}
+
+#[test]
+fn the_daemon_starts_by_its_name_or_a_path_only() {
+    for line in [&[][..], &["-v"]] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_geo-agent"));
+        let refused = command.args(line).env("GEO_AGENT_CONFIG", "/nonexistent").output().unwrap();
+        assert_eq!(refused.status.code(), Some(1), "{line:?}");
+        let said = text(&refused.stderr);
+        assert!(said.contains("Usage: geo-agent"), "{line:?}: {said}");
+    }
 }
 
 #[test]
@@ -155,7 +167,8 @@ fn a_missing_configuration_is_named() {
     assert!(text(&refused.stderr).contains("/nonexistent/geo.yaml"));
     let check = geo_agent(&["check", "--config", "/nonexistent/geo.yaml"]);
     assert_eq!(check.status.code(), Some(1));
-    for said in ["/nonexistent/geo.yaml", "No such file", "→ name it with --config", "1 thing to"] {
+    for said in ["/nonexistent/geo.yaml", "No such file", "→ name it with --config", "1 thing to"]
+    {
         assert!(text(&check.stdout).contains(said), "no {said} in: {}", text(&check.stdout));
     }
 }
