@@ -236,6 +236,17 @@ fn check_reports_everything_in_one_run() {
 }
 
 #[test]
+fn check_looks_on_when_pgpool_conf_cannot_be_read() {
+    let scratch = Scratch::new("check-unreadable");
+    fs::remove_file(scratch.conf()).unwrap();
+    fs::create_dir(scratch.conf()).unwrap();
+    let said = text(&scratch.run(&["check"]).stdout);
+    for finding in ["is not a regular file", "no daemon runs", NOBODY] {
+        assert!(said.contains(finding), "no {finding} in: {said}");
+    }
+}
+
+#[test]
 fn check_looks_for_the_program_that_restarts_pgpool() {
     let scratch = Scratch::new("check-restart");
     let with = |program: &str| {

@@ -56,27 +56,25 @@ pub async fn check(path: &Path) -> u8 {
 async fn pgpool_conf(config: &Config, report: &mut Report) -> bool {
     let path = &config.pgpool.config_path;
     let file = ConfFileOnDisk::new(path, config.policy.slots);
-    let table = match file.read().await {
+    let wrong = match file.read().await {
         Ok(Ok(table)) => {
             let used = text::count(table.entries.len(), "slot");
             report.ok("pgpool.conf", &format!("{}: {used} in the table", path.display()));
-            true
+            None
         }
-        Ok(Err(why)) => {
-            report.bad("pgpool.conf", &why, "");
-            false
-        }
-        Err(why) => {
-            report.bad("pgpool.conf", &chain(&why), "");
-            return false;
-        }
+        Ok(Err(why)) => Some(why),
+        Err(why) => Some(chain(&why)),
     };
+    if let Some(why) = &wrong {
+        report.bad("pgpool.conf", why, "");
+    }
     if first::are_missing(&file) {
         let todo = "run `geo-agent init` before pgpool is started with this file";
         report.bad("watchdog", first::WHY, todo);
     }
-    if let Err(why) = writable::try_beside(path) {
-        report.bad("pgpool.conf", &chain(&why), "");
+    let closed = writable::try_beside(path).err().map(|why| chain(&why));
+    if let Some(why) = closed.filter(|why| wrong.as_ref() != Some(why)) {
+        report.bad("pgpool.conf", &why, "");
     }
     match lock::holder(path) {
         Some(holder) => {
@@ -84,7 +82,7 @@ async fn pgpool_conf(config: &Config, report: &mut Report) -> bool {
         }
         None => report.warn("agent", "no daemon runs beside this pgpool", "start `geo-agent run`"),
     }
-    table
+    wrong.is_none()
 }
 
 /// Every endpoint; the view that the first of them gave.
