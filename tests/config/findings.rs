@@ -78,7 +78,7 @@ fn one_change_to_a_good_file_is_one_problem() {
     for (from, to, path) in [
         ("[etcd-1]", "[]", "etcd3.hosts"),
         ("[etcd-1]", "[1]", "etcd3.hosts"),
-        ("[etcd-1]", "['https://etcd-1']", "etcd3.hosts"),
+        ("[etcd-1]", "['https://etcd-1', 'http://etcd-2']", "etcd3.hosts"),
         ("[etcd-1]", "[etcd-1], port: 2379", "etcd3.port"),
         ("[etcd-1]", "[etcd-1], group: -1", "etcd3.group"),
         ("[etcd-1]", "[etcd-1], password: a, password_file: b", "etcd3.password_file"),
