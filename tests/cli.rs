@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
@@ -327,6 +328,38 @@ fn an_observer_says_so_and_holds_the_lock() {
     );
     let second = text(&scratch.run(&["apply"]).stderr);
     assert!(second.contains("run --observe"), "{second}");
+    // So does the lock that it takes when a SIGHUP gives it another pgpool.
+    let moved = scratch.0.join("other.conf");
+    fs::rename(scratch.conf(), &moved).unwrap();
+    let config = fs::read_to_string(scratch.config()).unwrap();
+    fs::write(scratch.config(), config.replace("pgpool.conf", "other.conf")).unwrap();
+    daemon.signal("-HUP");
+    wait_for(&mut daemon.log, "configuration read again");
+    let second = text(&scratch.run(&["apply"]).stderr);
+    assert!(second.contains("run --observe"), "{second}");
+}
+
+#[test]
+fn a_sighup_that_is_refused_writes_nothing() {
+    let scratch = Scratch::new("refused");
+    let pgpool = scratch.0.join("pgpool");
+    fs::write(&pgpool, "#!/bin/sh\nexec sleep 20\n").unwrap();
+    fs::set_permissions(&pgpool, fs::Permissions::from_mode(0o755)).unwrap();
+    let configure = |append: &str, probe: &str| {
+        let path = pgpool.display();
+        scratch.configure(&format!("  exec_path: {path}\n  config_append: '{append}'\n{probe}"));
+    };
+    configure("port = 5433", "");
+    let mut daemon = scratch.daemon();
+    let before = fs::read_to_string(scratch.conf()).unwrap();
+    assert!(before.contains("port = 5433"), "{before}");
+    let probe = "probe: {username: x, sslmode: verify-ca, sslrootcert: /nonexistent}\n";
+    configure("port = 5434", probe);
+    daemon.signal("-HUP");
+    wait_for(&mut daemon.log, "the old one stays");
+    assert_eq!(fs::read_to_string(scratch.conf()).unwrap(), before);
+    daemon.signal("-TERM");
+    assert_eq!(daemon.child.wait().unwrap().code(), Some(0));
 }
 
 #[test]
