@@ -30,7 +30,7 @@ First steps:
 
 const AFTER_HELP: &str = "\
 Exit status: 0 done, or nothing to do; 1 error; 2 `plan` has steps, `status` is not in sync.
-Log lines go to stderr; GEO_AGENT_LOG says which (`geo_agent=debug` is what -v does).
+Log lines go to stderr; GEO_AGENT_LOG says which (`geo_agent=debug` is -v, which comes first).
 `geo-agent [-v] PATH` means `geo-agent run --config PATH`, as geo-pgpool-mgr was called.";
 
 #[derive(Parser)]
