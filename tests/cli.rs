@@ -248,6 +248,20 @@ fn check_looks_on_when_pgpool_conf_cannot_be_read() {
 }
 
 #[test]
+fn before_its_first_run_supervise_mode_lacks_nothing() {
+    let scratch = Scratch::new("supervised");
+    fs::remove_file(scratch.conf()).unwrap();
+    scratch.configure("  exec_path: /usr/sbin/pgpool\n");
+    let check = text(&scratch.run(&["check"]).stdout);
+    let conf = format!("! pgpool.conf    {} is not there yet", scratch.conf().display());
+    assert!(check.contains(&conf) && check.contains("`geo-agent run` makes it"), "{check}");
+    assert!(!check.contains("path right?") && check.contains("1 thing to mend"), "{check}"); // etcd
+    let init = scratch.run(&["init"]);
+    assert_eq!(init.status.code(), Some(1));
+    assert!(text(&init.stderr).contains("`geo-agent run` makes it"), "{}", text(&init.stderr));
+}
+
+#[test]
 fn check_looks_for_the_program_that_restarts_pgpool() {
     let scratch = Scratch::new("check-restart");
     let with = |program: &str| {

@@ -55,6 +55,11 @@ pub async fn check(path: &Path) -> u8 {
 /// The file and its table; says whether the table is there.
 async fn pgpool_conf(config: &Config, report: &mut Report) -> bool {
     let path = &config.pgpool.config_path;
+    if world::is_to_be_made(config) {
+        let what = format!("{} is not there yet", path.display());
+        report.warn("pgpool.conf", &what, "`geo-agent run` makes it, and starts pgpool with it");
+        return false;
+    }
     let file = ConfFileOnDisk::new(path, config.policy.slots);
     let wrong = match file.read().await {
         Ok(Ok(table)) => {
@@ -131,6 +136,9 @@ async fn etcd(config: &Config, report: &mut Report) -> Option<ClusterView> {
 
 /// PCP, and the settings that pgpool runs with (or would start with, when it does not answer).
 async fn pgpool(config: &Config, report: &mut Report, file_has_table: bool) {
+    if world::is_to_be_made(config) {
+        return; // said already
+    }
     let file = ConfFileOnDisk::new(&config.pgpool.config_path, config.policy.slots);
     let observer = match world::observer(config) {
         Ok(observer) => observer,
