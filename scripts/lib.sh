@@ -29,6 +29,17 @@ progress() {
     fi
 }
 
+# As new as Cargo.toml asks for, with rustfmt and clippy.
+rust_ok() {
+    local wanted found
+    wanted=$(sed -n 's/^rust-version *= *"\(.*\)"/\1/p' "$ROOT/Cargo.toml")
+    found=$(rustc --version 2>/dev/null | cut -d' ' -f2) || return 1
+    [ "$(printf '%s\n' "$wanted" "$found" | sort -V | head -n 1)" = "$wanted" ] &&
+        cargo fmt --version >/dev/null 2>&1 && cargo clippy --version >/dev/null 2>&1
+}
+# Where the Rust of this user will not do: rustup's stable, for these scripts only.
+choose_rust() { rust_ok || export RUSTUP_TOOLCHAIN=stable; }
+
 # docker-compose 1.29 and the v2 plugin both do; the plugin is preferred where both are there.
 compose() {
     if docker compose version >/dev/null 2>&1; then

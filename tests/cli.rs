@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
@@ -131,6 +132,18 @@ fn every_command_explains_itself() {
 fn a_command_line_that_cannot_be_understood_is_an_error_and_not_a_difference() {
     assert_eq!(geo_agent(&["plan", "--output", "xml"]).status.code(), Some(1));
     assert_eq!(geo_agent(&["plan", "--frobnicate"]).status.code(), Some(1));
+    assert_eq!(geo_agent(&[]).status.code(), Some(1));
+}
+
+#[test]
+fn the_daemon_starts_by_its_name_or_a_path_only() {
+    for line in [&[][..], &["-v"]] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_geo-agent"));
+        let refused = command.args(line).env("GEO_AGENT_CONFIG", "/nonexistent").output().unwrap();
+        assert_eq!(refused.status.code(), Some(1), "{line:?}");
+        let said = text(&refused.stderr);
+        assert!(said.contains("Usage: geo-agent"), "{line:?}: {said}");
+    }
 }
 
 #[test]
@@ -153,6 +166,12 @@ fn a_missing_configuration_is_named() {
     let refused = geo_agent(&["plan", "--config", "/nonexistent/geo.yaml"]);
     assert_eq!(refused.status.code(), Some(1));
     assert!(text(&refused.stderr).contains("/nonexistent/geo.yaml"));
+    let check = geo_agent(&["check", "--config", "/nonexistent/geo.yaml"]);
+    assert_eq!(check.status.code(), Some(1));
+    for said in ["/nonexistent/geo.yaml", "No such file", "→ name it with --config", "1 thing to"]
+    {
+        assert!(text(&check.stdout).contains(said), "no {said} in: {}", text(&check.stdout));
+    }
 }
 
 #[test]
@@ -215,6 +234,47 @@ fn check_reports_everything_in_one_run() {
         assert!(said.contains(finding), "no {finding} in: {said}");
     }
     assert!(!said.contains("hush-hush"));
+}
+
+#[test]
+fn check_looks_on_when_pgpool_conf_cannot_be_read() {
+    let scratch = Scratch::new("check-unreadable");
+    fs::remove_file(scratch.conf()).unwrap();
+    fs::create_dir(scratch.conf()).unwrap();
+    let said = text(&scratch.run(&["check"]).stdout);
+    for finding in ["is not a regular file", "no daemon runs", NOBODY] {
+        assert!(said.contains(finding), "no {finding} in: {said}");
+    }
+}
+
+#[test]
+fn before_its_first_run_supervise_mode_lacks_nothing() {
+    let scratch = Scratch::new("supervised");
+    fs::remove_file(scratch.conf()).unwrap();
+    scratch.configure("  exec_path: /usr/sbin/pgpool\n");
+    let check = text(&scratch.run(&["check"]).stdout);
+    let conf = format!("! pgpool.conf    {} is not there yet", scratch.conf().display());
+    assert!(check.contains(&conf) && check.contains("`geo-agent run` makes it"), "{check}");
+    assert!(!check.contains("path right?") && check.contains("1 thing to mend"), "{check}"); // etcd
+    let init = scratch.run(&["init"]);
+    assert_eq!(init.status.code(), Some(1));
+    assert!(text(&init.stderr).contains("`geo-agent run` makes it"), "{}", text(&init.stderr));
+}
+
+#[test]
+fn check_looks_for_the_program_that_restarts_pgpool() {
+    let scratch = Scratch::new("check-restart");
+    let with = |program: &str| {
+        scratch.configure(&format!("  restart: {{mode: command, command: ['{program}', 'x']}}\n"));
+        text(&scratch.run(&["check"]).stdout)
+    };
+    let said = with("sh");
+    assert!(said.contains("over PCP, then by sh"), "{said}");
+    for missing in ["no-such-program", "/no/such/program"] {
+        let said = with(missing);
+        assert!(said.contains(&format!("{missing} cannot be run")), "{said}");
+        assert!(said.contains("→ give the whole path"), "{said}");
+    }
 }
 
 #[test]
@@ -282,6 +342,38 @@ fn an_observer_says_so_and_holds_the_lock() {
     );
     let second = text(&scratch.run(&["apply"]).stderr);
     assert!(second.contains("run --observe"), "{second}");
+    // So does the lock that it takes when a SIGHUP gives it another pgpool.
+    let moved = scratch.0.join("other.conf");
+    fs::rename(scratch.conf(), &moved).unwrap();
+    let config = fs::read_to_string(scratch.config()).unwrap();
+    fs::write(scratch.config(), config.replace("pgpool.conf", "other.conf")).unwrap();
+    daemon.signal("-HUP");
+    wait_for(&mut daemon.log, "configuration read again");
+    let second = text(&scratch.run(&["apply"]).stderr);
+    assert!(second.contains("run --observe"), "{second}");
+}
+
+#[test]
+fn a_sighup_that_is_refused_writes_nothing() {
+    let scratch = Scratch::new("refused");
+    let pgpool = scratch.0.join("pgpool");
+    fs::write(&pgpool, "#!/bin/sh\nexec sleep 20\n").unwrap();
+    fs::set_permissions(&pgpool, fs::Permissions::from_mode(0o755)).unwrap();
+    let configure = |append: &str, probe: &str| {
+        let path = pgpool.display();
+        scratch.configure(&format!("  exec_path: {path}\n  config_append: '{append}'\n{probe}"));
+    };
+    configure("port = 5433", "");
+    let mut daemon = scratch.daemon();
+    let before = fs::read_to_string(scratch.conf()).unwrap();
+    assert!(before.contains("port = 5433"), "{before}");
+    let probe = "probe: {username: x, sslmode: verify-ca, sslrootcert: /nonexistent}\n";
+    configure("port = 5434", probe);
+    daemon.signal("-HUP");
+    wait_for(&mut daemon.log, "the old one stays");
+    assert_eq!(fs::read_to_string(scratch.conf()).unwrap(), before);
+    daemon.signal("-TERM");
+    assert_eq!(daemon.child.wait().unwrap().code(), Some(0));
 }
 
 #[test]

@@ -3,10 +3,12 @@
 use anyhow::{Context, bail};
 
 use crate::apply::apply as carry_out;
-use crate::config::settings::Config;
+use crate::config::settings::{Config, Restart as Mode};
 use crate::host::lock::Lock;
+use crate::model::plan::Disruption;
 use crate::plan::{check, plan as decide};
 use crate::restart::Restart;
+use crate::seams::Keeper;
 
 use super::{FAILED, text, world};
 
@@ -15,13 +17,21 @@ pub async fn apply(config: &Config) -> anyhow::Result<u8> {
     let (observer, keeper) = world::hands(config, None)?;
     let observer = observer.counting_sessions();
     let (pool, file) = (&observer.pool, &observer.file);
-    Restart { pool, file, keeper: &keeper }.resume().await?;
+    // In supervise mode only the daemon, which owns pgpool, can end and start it.
+    let is_owned = matches!(config.pgpool.restart, Mode::Supervise(_));
+    if !is_owned {
+        Restart { pool, file, keeper: &keeper }.resume().await?;
+    }
     let inputs = world::look(config, &observer).await;
     let plan = decide(&inputs);
     out_as_is!("{}", text::plan(&inputs, &plan));
     let faults = check::faults(&inputs, &plan);
     if !faults.is_empty() {
         bail!("this plan is unsafe and was not carried out: {}", faults.join("; "));
+    }
+    let restarts = plan.disruption() == Disruption::Restart || keeper.note().under_way.is_some();
+    if is_owned && restarts {
+        bail!("pgpool has to be restarted: start `geo-agent run`, which owns it in supervise mode");
     }
     if !plan.steps.is_empty() {
         out!("\ncarrying out {} …", text::count(plan.steps.len(), "step"));

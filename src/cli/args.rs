@@ -1,9 +1,12 @@
 //! The command line.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use super::orders::{length, words};
 
@@ -27,7 +30,7 @@ First steps:
 
 const AFTER_HELP: &str = "\
 Exit status: 0 done, or nothing to do; 1 error; 2 `plan` has steps, `status` is not in sync.
-Log lines go to stderr; GEO_AGENT_LOG says which (`geo_agent=debug` is what -v does).
+Log lines go to stderr; GEO_AGENT_LOG says which (`geo_agent=debug` is -v, which comes first).
 `geo-agent [-v] PATH` means `geo-agent run --config PATH`, as geo-pgpool-mgr was called.";
 
 #[derive(Parser)]
@@ -164,6 +167,27 @@ pub enum Output {
 }
 
 impl Args {
+    /// Reads the command line. Without a sub-command it is the daemon, and then as geo-pgpool-mgr
+    /// was called: nobody starts what acts with `-v` alone, or with GEO_AGENT_CONFIG.
+    pub fn of(line: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+        let mut clap = <Args as CommandFactory>::command();
+        let matches = clap.try_get_matches_from_mut(line)?;
+        let args = Args::from_arg_matches(&matches).map_err(|e| e.format(&mut clap))?;
+        let config_given = matches.value_source("config") == Some(ValueSource::CommandLine);
+        let (kind, why) = match (&args.command, &args.legacy_path) {
+            (None, None) => (ErrorKind::MissingSubcommand, "a command is missing: `run`, `plan` …"),
+            (Some(_), Some(_)) => (
+                ErrorKind::ArgumentConflict,
+                "PATH alone is the daemon: with a command, --config PATH",
+            ),
+            (None, Some(_)) if config_given => {
+                (ErrorKind::ArgumentConflict, "PATH and --config are both given: keep one of them")
+            }
+            _ => return Ok(args),
+        };
+        Err(clap.error(kind, why))
+    }
+
     pub fn config_path(&self) -> PathBuf {
         let given = self.legacy_path.as_ref().or(self.config.as_ref());
         given.cloned().unwrap_or_else(|| PathBuf::from(DEFAULT_CONFIG))
@@ -178,7 +202,10 @@ impl Args {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
+
+    fn read(line: &str) -> Result<Args, clap::Error> {
+        Args::of(["geo-agent"].into_iter().chain(line.split(' ')).map(OsString::from))
+    }
 
     #[test]
     fn the_command_line_is_well_formed() {
@@ -187,7 +214,7 @@ mod tests {
 
     #[test]
     fn a_path_alone_runs_the_daemon_with_it() {
-        let args = Args::try_parse_from(["geo-agent", "-v", "/tmp/x.yaml"]).unwrap();
+        let args = read("-v /tmp/x.yaml").unwrap();
         assert!(args.verbose && matches!(args.command(), Command::Run { observe: false }));
         assert_eq!(args.config_path(), PathBuf::from("/tmp/x.yaml"));
     }
@@ -201,10 +228,25 @@ mod tests {
     #[test]
     fn verbose_and_config_go_anywhere() {
         for line in ["plan -v --config a", "-v plan --config a", "--config a -v plan"] {
-            let words = ["geo-agent"].into_iter().chain(line.split(' '));
-            let args = Args::try_parse_from(words).unwrap();
+            let args = read(line).unwrap();
             assert!(args.verbose && matches!(args.command(), Command::Plan { .. }), "{line}");
             assert_eq!(args.config_path(), PathBuf::from("a"), "{line}");
+        }
+    }
+
+    #[test]
+    fn the_daemon_is_never_started_by_accident() {
+        for (line, kind) in [
+            ("-v", ErrorKind::MissingSubcommand),
+            ("--config a", ErrorKind::MissingSubcommand),
+            ("-v --config a b", ErrorKind::ArgumentConflict),
+            ("a --config b", ErrorKind::ArgumentConflict),
+            ("a plan", ErrorKind::ArgumentConflict),
+            ("plan a", ErrorKind::UnknownArgument),
+        ] {
+            let refused = read(line).err().unwrap_or_else(|| panic!("{line} is taken"));
+            assert_eq!(refused.kind(), kind, "{line}");
+            assert!(refused.to_string().contains("--help"), "{line}: {refused}");
         }
     }
 }

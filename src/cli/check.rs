@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::config::settings::{Config, Restart};
-use crate::config::{self, Loaded};
+use crate::config::{self, ConfigError, Loaded};
 use crate::host::conf_file::ConfFileOnDisk;
 use crate::host::{lock, writable};
 use crate::model::cluster::ClusterView;
@@ -19,7 +19,8 @@ use crate::probe::SqlProber;
 use crate::seams::{Ask, ConfFile, Pool, Prober, chain};
 
 use super::peers::{self, Finding};
-use super::{FAILED, first, text, world};
+use super::report::Report;
+use super::{first, program, text, world};
 
 /// Prints every finding; 0 when nothing has to be mended.
 pub async fn check(path: &Path) -> u8 {
@@ -27,7 +28,11 @@ pub async fn check(path: &Path) -> u8 {
     let loaded = match config::load(path) {
         Ok(loaded) => loaded,
         Err(why) => {
-            report.bad("configuration", &why.to_string(), "");
+            let todo = match why {
+                ConfigError::Read { .. } => "name it with --config, and let this user read it",
+                ConfigError::Invalid { .. } => "", // each problem says it
+            };
+            report.bad("configuration", &chain(&why), todo);
             return report.status();
         }
     };
@@ -39,6 +44,7 @@ pub async fn check(path: &Path) -> u8 {
     let file_has_table = pgpool_conf(&config, &mut report).await;
     let cluster = etcd(&config, &mut report).await;
     pgpool(&config, &mut report, file_has_table).await;
+    restart(&config, &mut report);
     watchdog(&config, cluster.as_ref(), &mut report).await;
     if let Some(cluster) = cluster {
         postgres(&config, &cluster, &mut report).await;
@@ -46,72 +52,34 @@ pub async fn check(path: &Path) -> u8 {
     report.status()
 }
 
-#[derive(Default)]
-struct Report {
-    bad: usize,
-    warnings: usize,
-}
-
-impl Report {
-    fn ok(&self, area: &str, what: &str) {
-        out!("{} {area:<14} {what}", text::OK);
-    }
-
-    fn warn(&mut self, area: &str, what: &str, todo: &str) {
-        self.warnings += 1;
-        self.line(text::WARN, area, what, todo);
-    }
-
-    fn bad(&mut self, area: &str, what: &str, todo: &str) {
-        self.bad += 1;
-        self.line(text::BAD, area, what, todo);
-    }
-
-    fn line(&self, mark: &str, area: &str, what: &str, todo: &str) {
-        out!("{mark} {area:<14} {what}");
-        if !todo.is_empty() {
-            out!("  {:<14} → {todo}", "");
-        }
-    }
-
-    fn status(&self) -> u8 {
-        let bad = text::count(self.bad, "thing");
-        match (self.bad, self.warnings) {
-            (0, 0) => out!("all is well"),
-            (0, n) => {
-                out!("nothing has to be mended; {}", text::count(n, "piece") + " of advice")
-            }
-            (_, _) => out!("{bad} to mend"),
-        }
-        if self.bad == 0 { 0 } else { FAILED }
-    }
-}
-
 /// The file and its table; says whether the table is there.
 async fn pgpool_conf(config: &Config, report: &mut Report) -> bool {
     let path = &config.pgpool.config_path;
+    if world::is_to_be_made(config) {
+        let what = format!("{} is not there yet", path.display());
+        report.warn("pgpool.conf", &what, "`geo-agent run` makes it, and starts pgpool with it");
+        return false;
+    }
     let file = ConfFileOnDisk::new(path, config.policy.slots);
-    let table = match file.read().await {
+    let wrong = match file.read().await {
         Ok(Ok(table)) => {
             let used = text::count(table.entries.len(), "slot");
             report.ok("pgpool.conf", &format!("{}: {used} in the table", path.display()));
-            true
+            None
         }
-        Ok(Err(why)) => {
-            report.bad("pgpool.conf", &why, "");
-            false
-        }
-        Err(why) => {
-            report.bad("pgpool.conf", &chain(&why), "");
-            return false;
-        }
+        Ok(Err(why)) => Some(why),
+        Err(why) => Some(chain(&why)),
     };
+    if let Some(why) = &wrong {
+        report.bad("pgpool.conf", why, "");
+    }
     if first::are_missing(&file) {
         let todo = "run `geo-agent init` before pgpool is started with this file";
         report.bad("watchdog", first::WHY, todo);
     }
-    if let Err(why) = writable::try_beside(path) {
-        report.bad("pgpool.conf", &chain(&why), "");
+    let closed = writable::try_beside(path).err().map(|why| chain(&why));
+    if let Some(why) = closed.filter(|why| wrong.as_ref() != Some(why)) {
+        report.bad("pgpool.conf", &why, "");
     }
     match lock::holder(path) {
         Some(holder) => {
@@ -119,7 +87,7 @@ async fn pgpool_conf(config: &Config, report: &mut Report) -> bool {
         }
         None => report.warn("agent", "no daemon runs beside this pgpool", "start `geo-agent run`"),
     }
-    table
+    wrong.is_none()
 }
 
 /// Every endpoint; the view that the first of them gave.
@@ -168,6 +136,9 @@ async fn etcd(config: &Config, report: &mut Report) -> Option<ClusterView> {
 
 /// PCP, and the settings that pgpool runs with (or would start with, when it does not answer).
 async fn pgpool(config: &Config, report: &mut Report, file_has_table: bool) {
+    if world::is_to_be_made(config) {
+        return; // said already
+    }
     let file = ConfFileOnDisk::new(&config.pgpool.config_path, config.policy.slots);
     let observer = match world::observer(config) {
         Ok(observer) => observer,
@@ -200,13 +171,25 @@ async fn pgpool(config: &Config, report: &mut Report, file_has_table: bool) {
         let what = format!("{} = {}: {}", finding.setting, finding.value, finding.why);
         report.warn("pgpool", &what, finding.fix);
     }
+}
+
+/// Who starts pgpool again, where it may be restarted.
+fn restart(config: &Config, report: &mut Report) {
     match &config.pgpool.restart {
         Restart::Never => {
             report.ok("restart", "never: a layout that cannot change live is held, and said");
         }
         Restart::Command(words) => {
             let program = words.first().map_or("", String::as_str);
-            report.ok("restart", &format!("over PCP, then by {}", printable(program)));
+            match program::why_not(program) {
+                None => report.ok("restart", &format!("over PCP, then by {}", printable(program))),
+                Some(why) => {
+                    let what = format!("{} cannot be run: {why}", printable(program));
+                    let todo = "give the whole path of a program that this user may run, in \
+                                pgpool.restart.command; until then pgpool would stay down";
+                    report.bad("restart", &what, todo);
+                }
+            }
         }
         Restart::PcpShutdown => report.ok(
             "restart",

@@ -1,14 +1,18 @@
 //! `geo-agent init`: the slot table into pgpool.conf. Touches no process.
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 
 use crate::config::settings::Config;
 use crate::host::conf_file::ConfFileOnDisk;
 use crate::seams::ConfFile;
 
-use super::{first, text};
+use super::{first, text, world};
 
 pub async fn init(config: &Config) -> anyhow::Result<u8> {
+    if world::is_to_be_made(config) {
+        let path = config.pgpool.config_path.display();
+        bail!("{path} is not there yet: `geo-agent run` makes it, with its slot table");
+    }
     let file = ConfFileOnDisk::new(&config.pgpool.config_path, config.policy.slots);
     let first = first::table(config, &file).await.context(
         "pgpool.conf stays as it was, and pgpool must not be started with it; run `geo-agent init` \

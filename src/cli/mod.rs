@@ -15,6 +15,8 @@ mod logging;
 mod orders;
 mod peers;
 mod plan;
+mod program;
+mod report;
 mod run;
 mod status;
 mod text;
@@ -26,7 +28,6 @@ mod would;
 use std::path::Path;
 
 use anyhow::Context;
-use clap::Parser;
 
 use crate::config::settings::Config;
 use crate::config::{self, Loaded};
@@ -39,7 +40,7 @@ const DIFFERS: u8 = 2;
 
 /// Runs the command line and says how the process ends.
 pub fn main() -> u8 {
-    let args = match Args::try_parse() {
+    let args = match Args::of(std::env::args_os()) {
         Ok(args) => args,
         Err(refused) => {
             let _ = refused.print();

@@ -45,7 +45,11 @@ pub async fn run(path: &Path, observes: bool) -> anyhow::Result<u8> {
     let mut journal = Journal::default();
     journal.observes = observes;
     journal.past = Arc::new(world::remembered(&config));
-    let Some(owner) = own(&config, &mut signals).await? else { return Ok(0) };
+    let owner = match own(&config, &mut signals).await? {
+        Pgpool::Owned(owner) => Some(owner),
+        Pgpool::OfSomebodyElse => None,
+        Pgpool::NotStarted => return Ok(0),
+    };
     info!(version = env!("CARGO_PKG_VERSION"), config = %path.display(), "geo-agent starts");
     if observes {
         info!("it only observes: pgpool and pgpool.conf stay as they are");
@@ -54,12 +58,12 @@ pub async fn run(path: &Path, observes: bool) -> anyhow::Result<u8> {
         match follow(&config, owner.clone(), &mut journal, &mut signals).await? {
             Wish::Stop => break,
             Wish::Reload => {
-                if let Some((new, its_lock)) = reload(path, &config, owner.as_deref()) {
+                if let Some((new, its_lock)) = reload(path, &config, owner.as_deref(), what) {
                     lock = its_lock.unwrap_or(lock);
                     config = new;
                     journal.past = Arc::default(); // whatever it was, an operator means what is now
-                    if !observes {
-                        forget_failure(&world::hands(&config, None)?.1)?;
+                    if !observes && let Err(why) = forget_old_failure(&config) {
+                        warn!("a restart that failed may not be tried again yet: {why:#}");
                     }
                 }
             }
@@ -81,15 +85,30 @@ pub async fn run(path: &Path, observes: bool) -> anyhow::Result<u8> {
     Ok(0)
 }
 
-/// In supervise mode: pgpool is started, or found running. The outer `None`: a signal came first.
-async fn own(config: &Config, signals: &mut Signals) -> anyhow::Result<Option<Option<Rc<Owner>>>> {
-    let Restart::Supervise(supervise) = &config.pgpool.restart else { return Ok(Some(None)) };
+/// The operator has changed something, so what failed may be tried again.
+fn forget_old_failure(config: &Config) -> anyhow::Result<()> {
+    Ok(forget_failure(&world::hands(config, None)?.1)?)
+}
+
+/// The pgpool beside this agent, when the work begins.
+enum Pgpool {
+    /// In supervise mode: started, or found running.
+    Owned(Rc<Owner>),
+    OfSomebodyElse,
+    /// A signal to end came first.
+    NotStarted,
+}
+
+async fn own(config: &Config, signals: &mut Signals) -> anyhow::Result<Pgpool> {
+    let Restart::Supervise(supervise) = &config.pgpool.restart else {
+        return Ok(Pgpool::OfSomebodyElse);
+    };
     let (owner, runs) = Owner::prepared(config, supervise)?;
     if !runs && !first_slots(config, signals).await {
-        return Ok(None);
+        return Ok(Pgpool::NotStarted);
     }
     owner.begin().await?;
-    Ok(Some(Some(Rc::new(owner))))
+    Ok(Pgpool::Owned(Rc::new(owner)))
 }
 
 /// Waits for etcd where pgpool must not be started with an empty table; false: a signal came first.
@@ -184,8 +203,13 @@ async fn first_view(cluster: &mut ClusterNews) {
 
 /// The new configuration, and the lock on its pgpool if that is another one. A bad one is reported,
 /// and the old one kept.
-fn reload(path: &Path, old: &Config, owner: Option<&Owner>) -> Option<(Config, Option<Lock>)> {
-    match usable(path, old, owner) {
+fn reload(
+    path: &Path,
+    old: &Config,
+    owner: Option<&Owner>,
+    what: &str,
+) -> Option<(Config, Option<Lock>)> {
+    match usable(path, old, owner, what) {
         Ok(new) => {
             info!("configuration read again");
             Some(new)
@@ -201,21 +225,26 @@ fn usable(
     path: &Path,
     old: &Config,
     owner: Option<&Owner>,
+    what: &str,
 ) -> anyhow::Result<(Config, Option<Lock>)> {
     let Loaded { config, warnings } = config::load(path)?;
     for warning in warnings {
         warn!("{warning}");
     }
     let moved = config.pgpool.config_path != old.pgpool.config_path;
-    match (&config.pgpool.restart, owner) {
-        (Restart::Supervise(new), Some(owner)) if !moved => owner.reconfigure(&config, new)?,
+    let mine = match (&config.pgpool.restart, owner) {
+        (Restart::Supervise(new), Some(owner)) if !moved => Some((new, owner)),
         (Restart::Supervise(_), _) | (_, Some(_)) => {
             bail!("to enter or leave supervise mode, or to move its file, start geo-agent anew")
         }
-        _ => {}
-    }
+        _ => None,
+    };
     world::observer(&config)?;
-    let lock = moved.then(|| Lock::take(&config.pgpool.config_path, "run")).transpose()?;
+    let lock = moved.then(|| Lock::take(&config.pgpool.config_path, what)).transpose()?;
+    // Last: it writes pgpool's file, which no refusal takes back.
+    if let Some((new, owner)) = mine {
+        owner.reconfigure(&config, new)?;
+    }
     Ok((config, lock))
 }
 

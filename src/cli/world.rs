@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 
-use crate::config::settings::{Config, Pcp};
+use crate::config::settings::{Config, Pcp, Restart};
 use crate::host::conf_file::ConfFileOnDisk;
 use crate::host::state;
 use crate::keeper::host::{PoolKeeper, PoolOnThisHost};
@@ -46,6 +46,12 @@ pub fn hands(
 /// What observes the pgpool of this configuration.
 pub fn observer(config: &Config) -> anyhow::Result<RealObserver> {
     Ok(hands(config, None)?.0)
+}
+
+/// Whether pgpool.conf is still to be made, by the first `geo-agent run` in supervise mode.
+pub fn is_to_be_made(config: &Config) -> bool {
+    let pgpool = &config.pgpool;
+    matches!(pgpool.restart, Restart::Supervise(_)) && !pgpool.config_path.exists()
 }
 
 /// How to speak to pgpool.

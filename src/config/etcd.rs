@@ -14,7 +14,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 const NAMESPACE: &str = "/service/";
 
 pub(super) fn check(section: &Section) -> Option<Etcd> {
-    let tls = tls(&section.section("tls"));
+    let tls = tls(&section.section("tls")).or_else(|| has_https(section).then(Tls::default));
     let hosts = hosts(section, tls.is_some());
     let login = login(section);
     let timeout = timeout(section);
@@ -26,6 +26,19 @@ pub(super) fn check(section: &Section) -> Option<Etcd> {
         base += &format!("/{group}");
     }
     Some(Etcd { hosts, login, scope, base, group, timeout, tls })
+}
+
+/// Whether a host is written with https: that is TLS by the system's CAs, as in geo-pgpool-mgr.
+fn has_https(section: &Section) -> bool {
+    let is_https = |node: &Node| {
+        let Node::Text(text) = node else { return false };
+        text.split(',').any(|one| one.trim().starts_with("https://"))
+    };
+    let several = match section.node("hosts") {
+        Node::List(items) => items.iter().any(is_https),
+        one => is_https(one),
+    };
+    several || is_https(section.node("host"))
 }
 
 /// `hosts`, or geo-pgpool-mgr's `host` and `port`.
@@ -78,12 +91,10 @@ fn endpoint(text: &str, port: Option<u32>, tls: bool) -> Result<String, (String,
     }
     let rest = match (text.split_once("://"), tls) {
         (None, _) => text,
-        (Some(("http", rest)), false) | (Some(("https", rest)), true) => rest,
+        (Some(("http", rest)), false) | (Some(("https", rest)), _) => rest,
         (Some(("http", _)), true) => {
-            return told("contradicts tls, which is configured", "leave the scheme out");
-        }
-        (Some(("https", _)), false) => {
-            return told("needs the key tls", "tls: {ca: /path/to/ca.pem}");
+            let hint = "all of them with https, or without a scheme";
+            return told("contradicts tls, or the https of another host", hint);
         }
         (Some(_), _) => return told("has an unknown scheme", "write host:port"),
     };
@@ -237,7 +248,6 @@ mod tests {
             ("a:65536", None, false),
             ("a:1x", None, false),
             ("a b", None, false),
-            ("https://a", None, false),
             ("http://a", None, true),
             ("ftp://a", None, false),
             ("a/path", None, false),

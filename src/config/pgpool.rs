@@ -23,9 +23,10 @@ pub(super) fn check(section: &Section) -> Option<(Pgpool, u8, RestartPolicy)> {
     let supervised = matches!(restart, None | Some(Restart::Supervise(_)));
     let config_path = config_path(section, supervised);
     let pcp_section = section.section("pcp");
-    let pcp = if supervised && !pcp_section.any_given() { None } else { Some(pcp(&pcp_section)?) };
+    let without_pcp = supervised && !pcp_section.any_given();
+    let pcp = if without_pcp { Some(None) } else { pcp(&pcp_section).map(Some) };
     let wake = wake(section);
-    let pgpool = Pgpool { config_path: config_path?, pcp, restart: restart?, wake: wake? };
+    let pgpool = Pgpool { config_path: config_path?, pcp: pcp?, restart: restart?, wake: wake? };
     Some((pgpool, slots, policy?))
 }
 

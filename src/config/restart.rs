@@ -75,9 +75,9 @@ fn mode(section: &Section, restart: &Section) -> Option<Restart> {
         Some("never") => only_without(section, restart, Restart::Never),
         Some("pcp_shutdown") => only_without(section, restart, Restart::PcpShutdown),
         Some("command") => {
-            let command = command(restart)?;
             supervise_keys_refused(section);
-            Some(Restart::Command(command))
+            // One that is missing has been reported, and the mode is known all the same.
+            Some(Restart::Command(command(restart).unwrap_or_default()))
         }
         Some("supervise") => {
             command_refused(restart);

@@ -38,8 +38,8 @@ pub struct Login {
     pub password: Secret,
 }
 
-/// PEM files; `client` is (certificate, key).
-#[derive(Debug, Clone, PartialEq)]
+/// PEM files; `client` is (certificate, key). Without a `ca` the system's count.
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Tls {
     pub ca: Option<PathBuf>,
     pub client: Option<(PathBuf, PathBuf)>,

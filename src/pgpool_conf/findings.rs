@@ -17,8 +17,11 @@ pub struct Finding {
 /// Judges the settings that are in the map, and no others: live values from PCP are complete by
 /// themselves, file values go through [`super::settings::with_defaults`] first.
 pub fn findings(settings: &BTreeMap<String, String>) -> Vec<Finding> {
+    let with_watchdog = settings.get("use_watchdog").is_some_and(|value| is_on(value));
     settings
         .iter()
+        // Where pgpools work together, others may have to speak to this one.
+        .filter(|(setting, _)| !(with_watchdog && *setting == "pcp_listen_addresses"))
         .filter_map(|(setting, value)| {
             let (why, fix) = judge(setting, value)?;
             let hidden = setting.ends_with("_command");
@@ -88,6 +91,11 @@ fn judge(setting: &str, value: &str) -> Verdict {
             "pgpool searches the primary with this user: an attach can leave it without a primary",
             "set sr_check_user and sr_check_password to a user that may log in on every node",
         ),
+        "pcp_listen_addresses" => when(
+            !value.split(',').all(|address| is_this_host(address.trim())),
+            "up to 4.4 anyone who reaches the PCP port can block pgpool, without a password",
+            "set pcp_listen_addresses = '127.0.0.1' (needs a restart of pgpool)",
+        ),
         _ => judge_time(setting, value),
     }
 }
@@ -129,7 +137,7 @@ fn judge_time(setting: &str, value: &str) -> Verdict {
         "connect_timeout" => when(
             milliseconds(value, 1).is_some_and(|ms| ms == 0 || ms > 3000),
             "each new session waits this long for an attached node that is not reachable",
-            "set connect_timeout = 2000",
+            "set connect_timeout = 3000",
         ),
         _ if setting.starts_with("health_check_period") => when(
             milliseconds(value, 1000).is_some_and(|ms| ms > 0),
@@ -153,6 +161,11 @@ fn judge_flag(value: &str) -> Verdict {
         "pgpool refuses to detach this slot",
         "run `geo-agent init`, which uses ALLOW_TO_FAILOVER, and reload pgpool",
     ))
+}
+
+/// An address that only this host can reach; empty: none at all.
+fn is_this_host(address: &str) -> bool {
+    matches!(address, "" | "localhost" | "127.0.0.1" | "::1")
 }
 
 /// A boolean as pgpool reads it (any unique prefix counts), or as PCP prints it (`1`).
@@ -204,7 +217,8 @@ mod tests {
             ("health_check_period", "0"),
             ("health_check_period1", "0s"),
             ("search_primary_node_timeout", "5s"),
-            ("connect_timeout", "2000"),
+            ("connect_timeout", "3000"),
+            ("pcp_listen_addresses", "127.0.0.1, ::1"),
             ("sr_check_user", "pgpool"),
             ("backend_flag0", "ALLOW_TO_FAILOVER"),
             ("load_balance_mode", "1"),
@@ -228,10 +242,20 @@ mod tests {
             ("health_check_period2", "10"),
             ("backend_flag3", "DISALLOW_TO_FAILOVER|ALWAYS_PRIMARY"),
             ("sr_check_user", ""),
+            ("pcp_listen_addresses", "*"),
+            ("pcp_listen_addresses", "localhost,10.0.0.1"),
             ("load_balance_mode", "off"),
         ] {
             assert_eq!(found(&[(setting, value)]), [setting], "{value}");
         }
+    }
+
+    #[test]
+    fn the_pcp_port_may_be_open_where_pgpools_work_together() {
+        let open = ("pcp_listen_addresses", "*");
+        assert_eq!(found(&[open, ("use_watchdog", "off")]), ["pcp_listen_addresses"]);
+        assert_eq!(found(&[open, ("use_watchdog", "on")]), [""; 0]);
+        assert_eq!(found(&[("pcp_listen_addresses", "")]), [""; 0]);
     }
 
     #[test]

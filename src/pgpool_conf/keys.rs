@@ -15,7 +15,8 @@ pub enum Field {
 
 impl Field {
     /// Host before port: at a reload pgpool gives a slot that gets its port first the default
-    /// socket directory as its host, and keeps it until the next restart (pgpool-facts, hazard 11).
+    /// socket directory as its host, and keeps it until the next restart (proto-notes/hazards.md,
+    /// 11).
     pub const ALL: [Field; 6] = [
         Field::Hostname,
         Field::Port,

@@ -54,11 +54,31 @@ probe: {username: [], sslmode: verify-full, interval: 0}
 }
 
 #[test]
+fn no_problem_hides_another_one() {
+    let bad = "
+etcd3: {hosts: [a], scope: s}
+location: {name: x}
+pgpool: {pcp: {}, wake: soon, exec_path: x, restart: {mode: command}}
+";
+    let found = problems(bad);
+    let paths: BTreeSet<&str> = found.iter().map(|p| p.path.as_str()).collect();
+    let expected = [
+        "pgpool.config_path",
+        "pgpool.exec_path",
+        "pgpool.pcp.password",
+        "pgpool.pcp.username",
+        "pgpool.restart.command",
+        "pgpool.wake",
+    ];
+    assert_eq!(paths.into_iter().collect::<Vec<_>>(), expected);
+}
+
+#[test]
 fn one_change_to_a_good_file_is_one_problem() {
     for (from, to, path) in [
         ("[etcd-1]", "[]", "etcd3.hosts"),
         ("[etcd-1]", "[1]", "etcd3.hosts"),
-        ("[etcd-1]", "['https://etcd-1']", "etcd3.hosts"),
+        ("[etcd-1]", "['https://etcd-1', 'http://etcd-2']", "etcd3.hosts"),
         ("[etcd-1]", "[etcd-1], port: 2379", "etcd3.port"),
         ("[etcd-1]", "[etcd-1], group: -1", "etcd3.group"),
         ("[etcd-1]", "[etcd-1], password: a, password_file: b", "etcd3.password_file"),

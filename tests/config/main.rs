@@ -9,7 +9,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use geo_agent::config::settings::{Config, Restart, SslMode};
+use geo_agent::config::settings::{Config, Restart, SslMode, Tls};
 use geo_agent::config::{self, Loaded, Problem, keys};
 use geo_agent::model::patience::Patience;
 use geo_agent::model::policy::Tier;
@@ -105,6 +105,19 @@ fn defaults_fill_what_is_not_given() {
 }
 
 #[test]
+fn a_host_with_https_turns_tls_on() {
+    let etcd = |hosts: &str| parsed(&SMALL.replace("[etcd-1]", hosts)).config.etcd;
+    for hosts in ["https://a", "'https://a,b'", "['https://a', b]", "[b, ' https://a ']"] {
+        assert_eq!(etcd(hosts).tls, Some(Tls::default()), "{hosts}");
+    }
+    assert_eq!(etcd("['http://a', b]").tls, None);
+    let dir = Dir::new("https");
+    let pem = dir.file("pem", "-----", 0o600);
+    let with_ca = etcd(&format!("'https://a', tls: {{ca: {}}}", pem.display())).tls;
+    assert_eq!(with_ca, Some(Tls { ca: Some(pem), client: None }));
+}
+
+#[test]
 fn slashes_around_the_namespace_do_not_matter() {
     for (namespace, base) in [
         ("/patroni/", "/patroni/pgcluster"),
@@ -156,6 +169,9 @@ pgpool: {tmp_config_path: run/pgpool.conf}
     assert_eq!(config.pgpool.config_path, Path::new("/base/run/pgpool.conf"));
     let Restart::Supervise(supervise) = config.pgpool.restart else { panic!("not supervised") };
     assert_eq!(supervise.exec_path, Path::new("pgpool"));
+    // Its way to TLS, with the system's CAs.
+    let https = parsed(&short.replace("http://", "https://")).config.etcd;
+    assert_eq!((https.hosts, https.tls), (vec!["etcd:2379".to_owned()], Some(Tls::default())));
     // Its default namespace is none at all, which a file that says nothing has to be told.
     let found = parsed(&short.replace("namespace: p, ", "")).warnings;
     assert_eq!(found[0].path, "etcd3.namespace");

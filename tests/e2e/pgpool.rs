@@ -159,7 +159,8 @@ impl Pgpool {
     pub fn mend(&self) -> bool {
         let damaged = self.is_damaged();
         if damaged {
-            println!("  pgpool had lost its pid file and its sockets (hazard 12): started anew");
+            // proto-notes/hazards.md, 12
+            println!("  pgpool had lost its pid file and its sockets: started anew");
             self.container.shell("pgpool-restart");
         }
         damaged

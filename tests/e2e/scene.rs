@@ -97,8 +97,9 @@ impl Scene {
         self.both(|pgpool, at| pgpool.takes(primary, if at == EU { eu } else { us }));
     }
 
-    /// Both agents say so. pgpool 4.4 and later may lose its files at a promote (pgpool-facts hazard
-    /// 12). That is a fault of pgpool's, which the agent names; no test shall fail for it.
+    /// Both agents say so. pgpool 4.4 and later may lose its files at a promote
+    /// (proto-notes/hazards.md, 12). That is a fault of pgpool's, which the agent names; no test
+    /// shall fail for it.
     pub fn in_sync(&self) {
         self.both(|pgpool, _| {
             eventually("in sync", 30, || {
