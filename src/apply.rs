@@ -89,7 +89,7 @@ pub async fn apply<P: Pool, C: ConfFile, K: Keeper>(
 }
 
 /// Neighbouring steps of one kind travel in one connection: pgpool then works through them in one
-/// go, with one second of sleep instead of several (pgpool-facts hazard 13).
+/// go, with one second of sleep instead of several (proto-notes/hazards.md, 13).
 fn batches(steps: &[Step]) -> Vec<&[Step]> {
     let same = |a: &Step, b: &Step| a.act.op() == b.act.op();
     steps.chunk_by(same).flat_map(|run| run.chunks(BATCH_MAX)).collect()

@@ -19,7 +19,7 @@ pub struct PoolView {
     pub watchdog: Option<Watchdog>,
     /// Client sessions right now; `None` when not asked (`plan` asks, and whoever drains a slot).
     pub sessions: Option<Sessions>,
-    /// What is broken in pgpool itself (pgpool-facts hazard 12); empty when it is whole.
+    /// What is broken in pgpool itself (proto-notes/hazards.md, 12); empty when it is whole.
     pub damage: Vec<String>,
 }
 
@@ -129,12 +129,14 @@ pub enum PoolVersion {
 }
 
 impl PoolVersion {
-    /// Up to 4.4 pgpool ends the sessions that run a statement while it changes a node (hazard 2).
+    /// Up to 4.4 pgpool ends the sessions that run a statement while it changes a node
+    /// (proto-notes/hazards.md, 2).
     pub fn ends_busy_sessions(self) -> bool {
         self <= PoolVersion::V44
     }
 
-    /// From 4.5 on session processes wait out a node change in whole seconds (hazard 14).
+    /// From 4.5 on session processes wait out a node change in whole seconds
+    /// (proto-notes/hazards.md, 14).
     pub fn sleeps_in_whole_seconds(self) -> bool {
         !self.ends_busy_sessions()
     }

@@ -63,7 +63,8 @@ pub enum Answer {
 }
 
 impl Answer {
-    /// Whether pgpool may log in there without freezing its main process (hazard 10).
+    /// Whether pgpool may log in there without freezing its main process
+    /// (proto-notes/hazards.md, 10).
     pub fn is_safe_to_search(&self) -> bool {
         !matches!(self, Answer::Hung(_) | Answer::Unreachable(_))
     }

@@ -226,7 +226,7 @@ fn as_pgpool_has_it(node: &PoolNode) -> SlotEntry {
 }
 
 /// A gap in the table that a promote turned into "down" for ever: it takes no address until pgpool
-/// is restarted (pgpool-facts C).
+/// is restarted (proto-notes/hazards.md, 18).
 fn is_spoilt(node: &PoolNode) -> bool {
     node.status != NodeStatus::Unused && node.port == 0
 }

@@ -1,7 +1,7 @@
 //! Which slots may be attached now. An attach makes pgpool's main process search for a primary by
 //! logging in to every attached server, without a time limit: so a writable leader must be among
 //! them, each must have answered just now, and nobody else may say that it is writable: pgpool
-//! would take the highest such slot, whoever holds the leader key (pgpool-facts hazard 5).
+//! would take the highest such slot, whoever holds the leader key (proto-notes/hazards.md, 5).
 
 use crate::model::ids::{SlotIndex, printable};
 use crate::model::reach::Answer;

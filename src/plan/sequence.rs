@@ -3,7 +3,8 @@
 //! The order, and why: the leader's slot is promoted before anything else, so that writes pass the
 //! moment it accepts them. New slots and higher weights come before an attach, lower ones last, so
 //! that reads always have somewhere to go. What hangs is detached before an attach, because an
-//! attach makes pgpool's main process log in everywhere (pgpool-facts hazard 10). Detaching comes
+//! attach makes pgpool's main process log in everywhere (proto-notes/hazards.md, 10). Detaching
+//! comes
 //! after the leader is attached.
 
 use std::borrow::Cow;
