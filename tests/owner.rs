@@ -51,10 +51,14 @@ impl Home {
         loaded.config
     }
 
-    async fn begin(&self, append: &str) -> Owner {
+    fn prepared(&self, append: &str) -> Owner {
         let config = self.config(append);
         let Restart::Supervise(supervise) = &config.pgpool.restart else { panic!("no owner") };
-        let (owner, _) = Owner::prepared(&config, supervise).unwrap();
+        Owner::prepared(&config, supervise).unwrap().0
+    }
+
+    async fn begin(&self, append: &str) -> Owner {
+        let owner = self.prepared(append);
         owner.begin().await.unwrap();
         owner
     }
@@ -160,4 +164,23 @@ async fn a_pgpool_that_died_with_its_agent_leaves_nobody_beside_the_next() {
     assert_eq!(home.group_of(&first), 0);
     assert_eq!(home.started().len(), 2);
     owner.end().await;
+}
+
+/// Whoever gives the agent a pgpool.conf of theirs gets it back.
+#[tokio::test]
+async fn a_file_of_somebody_elses_is_kept_beside_the_agents_own() {
+    let home = Home::new("theirs");
+    let [conf, kept] = ["pgpool.conf", "pgpool.conf.geo-agent.orig"].map(|name| home.0.join(name));
+    for append in ["", "port = 5433"] {
+        drop(home.prepared(append));
+        assert!(!kept.exists(), "its own file is nothing to keep");
+    }
+    for (theirs, append) in [("port = 1\n", "port = 5434"), ("port = 2\n", "port = 5435")] {
+        fs::write(&conf, theirs).unwrap();
+        fs::set_permissions(&conf, fs::Permissions::from_mode(0o640)).unwrap();
+        drop(home.prepared(append));
+        assert!(fs::read_to_string(&conf).unwrap().contains(append));
+        assert_eq!(fs::read_to_string(&kept).unwrap(), "port = 1\n", "the first one stays");
+        assert_eq!(fs::metadata(&kept).unwrap().permissions().mode() & 0o777, 0o640);
+    }
 }

@@ -17,8 +17,8 @@ use super::error::KeeperError;
 use super::process::{self, Process};
 use crate::config::settings::{Config, Pcp, Restart, Supervise};
 use crate::host::atomic::{self, Attributes};
-use crate::host::replace::beside;
-use crate::pgpool_conf::own::{Own, compose};
+use crate::host::replace::{beside, keep_original};
+use crate::pgpool_conf::own::{Own, compose, is_foreign};
 use crate::pgpool_conf::settings::values;
 use crate::pgpool_conf::table;
 
@@ -202,6 +202,11 @@ impl Owner {
         }
         if content == before {
             return Ok(false);
+        }
+        if is_foreign(&before) {
+            let original = keep_original(path).map_err(KeeperError::File)?;
+            let (path, original) = (path.display(), original.display());
+            warn!("{path} is not geo-agent's and is replaced: its original is kept as {original}");
         }
         let attributes = Attributes { mode: MODE, owner: None };
         atomic::write(path, &content, attributes, || Ok(())).map_err(KeeperError::File)?;
