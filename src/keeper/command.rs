@@ -1,11 +1,13 @@
 //! Running the operator's restart command.
 
+use std::io;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use tokio::io::AsyncReadExt;
-use tokio::process::Command;
-use tokio::time::timeout;
+use tokio::process::{Child, ChildStderr, Command};
+use tokio::sync::Notify;
+use tokio::time::{sleep, timeout};
 
 use super::error::KeeperError;
 
@@ -13,8 +15,8 @@ use super::error::KeeperError;
 const DEADLINE: Duration = Duration::from_secs(100);
 /// What it said before its end is in the pipe by then.
 const LAST_WORDS: Duration = Duration::from_millis(100);
-/// Of what it says on stderr.
-const SAID_MAX: u64 = 4096;
+/// Of what it says on stderr the last of it counts, and is a line or two.
+const SAID_MAX: usize = 4096;
 
 /// Runs a program without a shell. Its words are passed as they are.
 pub async fn run(words: &[String]) -> Result<(), KeeperError> {
@@ -22,36 +24,43 @@ pub async fn run(words: &[String]) -> Result<(), KeeperError> {
     let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     let spawn = |source| KeeperError::Spawn { program: program.clone(), source };
-    let mut child = command.spawn().map_err(spawn)?;
-    let stderr = child.stderr.take();
-    let ended = timeout(DEADLINE, async {
-        let mut said = Vec::new();
-        let mut status = None;
-        if let Some(stderr) = stderr {
-            let mut head = stderr.take(SAID_MAX);
-            let read = head.read_to_end(&mut said);
-            tokio::pin!(read);
-            tokio::select! {
-                _ = &mut read => {}
-                ended = child.wait() => {
-                    status = Some(ended);
-                    // A daemon that it started may keep the pipe for ever.
-                    let _ = timeout(LAST_WORDS, read).await;
-                }
-            }
-        }
-        let status = match status {
-            Some(status) => status,
-            None => child.wait().await,
-        };
-        status.map(|status| (status, said))
-    });
+    let child = command.spawn().map_err(spawn)?;
     let fail = |what: String| Err(KeeperError::Command { program: program.clone(), what });
-    match ended.await {
+    match timeout(DEADLINE, end_of(child)).await {
         Ok(Ok((status, _))) if status.success() => Ok(()),
         Ok(Ok((status, said))) => fail(failure(status, &said)),
         Ok(Err(source)) => Err(spawn(source)),
         Err(_) => fail(format!("did not end within {} s", DEADLINE.as_secs())),
+    }
+}
+
+/// How it ended, and the last of what it said. A daemon that it started may keep the pipe for ever,
+/// so that is not read much longer than the child lives.
+async fn end_of(mut child: Child) -> io::Result<(ExitStatus, Vec<u8>)> {
+    let stderr = child.stderr.take();
+    let (ended, mut said) = (Notify::new(), Vec::new());
+    let wait = async {
+        let status = child.wait().await;
+        ended.notify_one();
+        status
+    };
+    let listen = async {
+        tokio::select! {
+            () = hear(stderr, &mut said) => {}
+            () = async { ended.notified().await; sleep(LAST_WORDS).await } => {}
+        }
+    };
+    let (status, ()) = tokio::join!(wait, listen);
+    Ok((status?, said))
+}
+
+/// Reads all of it, as who is not listened to dies of SIGPIPE, and keeps the last of it.
+async fn hear(stderr: Option<ChildStderr>, said: &mut Vec<u8>) {
+    let Some(mut stderr) = stderr else { return };
+    let mut part = [0; SAID_MAX];
+    while let Ok(length @ 1..) = stderr.read(&mut part).await {
+        said.extend_from_slice(&part[..length]);
+        said.drain(..said.len().saturating_sub(SAID_MAX));
     }
 }
 
@@ -79,6 +88,14 @@ mod tests {
         assert!(said.ends_with("exit status: 3: two"), "{said}");
         let missing = run(&["/no/such/program".to_owned()]).await.unwrap_err().to_string();
         assert!(missing.contains("/no/such/program"), "{missing}");
+    }
+
+    #[tokio::test]
+    async fn who_says_much_is_heard_to_the_end() {
+        let much = "head -c 5000 /dev/zero >&2; sleep 0.2; echo x >&2";
+        assert_eq!(sh(&format!("{much}; exit 0")).await, Ok(()));
+        let said = sh(&format!("{much}; yes | head -c 100000 >&2; echo last >&2; exit 3")).await;
+        assert!(said.as_ref().is_err_and(|said| said.ends_with("status: 3: last")), "{said:?}");
     }
 
     #[tokio::test]
