@@ -1,4 +1,4 @@
-//! Running the operator's restart command.
+//! Running the operator's restart command, one at a time.
 
 use std::io;
 use std::process::{ExitStatus, Stdio};
@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use tokio::io::AsyncReadExt;
 use tokio::process::{Child, ChildStderr, Command};
-use tokio::sync::Notify;
+use tokio::sync::{Mutex, Notify};
+use tokio::task::{JoinError, JoinHandle};
 use tokio::time::{sleep, timeout};
+use tracing::info;
 
 use super::error::KeeperError;
 
@@ -18,8 +20,35 @@ const LAST_WORDS: Duration = Duration::from_millis(100);
 /// Of what it says on stderr the last of it counts, and is a line or two.
 const SAID_MAX: usize = 4096;
 
+/// The command that runs. Whoever waits for it may be dropped, by a signal, and it runs on.
+#[derive(Debug, Default)]
+pub struct Running(Mutex<Option<JoinHandle<Result<(), KeeperError>>>>);
+
+impl Running {
+    /// Runs the command; or, as two of them would get in each other's way, waits for the one that
+    /// runs, and takes its result.
+    pub async fn run(&self, words: &[String]) -> Result<(), KeeperError> {
+        let mut running = self.0.lock().await;
+        let task = match &mut *running {
+            Some(task) if !task.is_finished() => {
+                info!("the restart command runs already: it is waited for");
+                task
+            }
+            none => {
+                let words = words.to_vec();
+                none.insert(tokio::spawn(async move { run(&words).await }))
+            }
+        };
+        let result = task.await;
+        *running = None;
+        let program = words.first().cloned().unwrap_or_default();
+        let broken = |e: JoinError| Err(KeeperError::Command { program, what: e.to_string() });
+        result.unwrap_or_else(broken)
+    }
+}
+
 /// Runs a program without a shell. Its words are passed as they are.
-pub async fn run(words: &[String]) -> Result<(), KeeperError> {
+async fn run(words: &[String]) -> Result<(), KeeperError> {
     let Some((program, arguments)) = words.split_first() else { return Ok(()) };
     let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
@@ -96,6 +125,25 @@ mod tests {
         assert_eq!(sh(&format!("{much}; exit 0")).await, Ok(()));
         let said = sh(&format!("{much}; yes | head -c 100000 >&2; echo last >&2; exit 3")).await;
         assert!(said.as_ref().is_err_and(|said| said.ends_with("status: 3: last")), "{said:?}");
+    }
+
+    #[tokio::test]
+    async fn who_comes_while_it_runs_waits_for_it() {
+        let log = std::env::temp_dir().join(format!("geo-agent-command-{}", std::process::id()));
+        let script = "echo begin >>LOG; sleep 0.8; echo end >>LOG; echo why >&2; exit 1";
+        let words = ["sh", "-c", &script.replace("LOG", &log.display().to_string())];
+        let (running, words) = (Running::default(), words.map(str::to_owned));
+        let so_far = || std::fs::read_to_string(&log).unwrap_or_default();
+        let dropped = timeout(Duration::from_millis(400), running.run(&words)).await;
+        assert!(dropped.is_err() && so_far() == "begin\n");
+        let why = running.run(&words).await.unwrap_err().to_string();
+        assert_eq!((so_far().as_str(), why.ends_with("why")), ("begin\nend\n", true), "{why}");
+        // What ended while nobody waited is nobody's result.
+        let dropped = timeout(Duration::from_millis(400), running.run(&words)).await;
+        sleep(Duration::from_secs(1)).await;
+        assert!(dropped.is_err() && running.run(&words).await.is_err());
+        assert_eq!(so_far(), "begin\nend\n".repeat(3));
+        std::fs::remove_file(&log).unwrap();
     }
 
     #[tokio::test]

@@ -10,10 +10,11 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 use tracing::warn;
 
+use super::command::Running;
 use super::error::KeeperError;
 use super::notebook::Notebook;
 use super::owner::Owner;
-use super::{command, ending, status_file};
+use super::{ending, status_file};
 use crate::config::settings::Restart;
 use crate::host::{damage, lock, wake};
 use crate::model::pool::PoolView;
@@ -30,6 +31,8 @@ pub struct PoolKeeper {
     pub restart: Restart,
     /// In supervise mode: who owns it, if that is this process.
     pub owner: Option<Rc<Owner>>,
+    /// The restart command, which outlives whoever runs it.
+    pub command: Rc<Running>,
     pub pcp: PcpClient,
     pub notebook: Rc<Notebook>,
 }
@@ -69,7 +72,7 @@ impl Keeper for PoolKeeper {
 
     async fn start(&self) -> Result<(), KeeperError> {
         match &self.restart {
-            Restart::Command(words) => command::run(words).await,
+            Restart::Command(words) => self.command.run(words).await,
             Restart::Supervise(_) => {
                 self.owner.as_ref().ok_or(KeeperError::NotOwner)?.start().await
             }
