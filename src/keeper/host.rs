@@ -24,7 +24,6 @@ use crate::seams::{Health, Keeper};
 
 /// Somebody who stops pgpool takes its files away too, a moment before it is gone.
 const DAMAGE_LASTS: Duration = Duration::from_secs(10);
-const HOUR: u64 = 3600;
 
 /// pgpool, as the configuration says that it is ended and started.
 pub struct PoolKeeper {
@@ -126,7 +125,7 @@ impl Health for PoolOnThisHost {
     fn restarts(&self) -> Restarts {
         let now = lock::now();
         let note = self.notebook.note();
-        let recent = note.began.iter().filter(|then| **then + HOUR > now).count();
+        let recent = note.in_last_hour(now).count();
         Restarts {
             minute: u16::try_from(now % 86_400 / 60).unwrap_or_default(),
             last_hour: u32::try_from(recent).unwrap_or(u32::MAX),
