@@ -166,6 +166,38 @@ async fn a_pgpool_that_died_with_its_agent_leaves_nobody_beside_the_next() {
     owner.end().await;
 }
 
+/// pgpool-facts, hazard 12. Its only way in is gone, and it would be gone for ever.
+#[tokio::test]
+async fn a_pgpool_that_has_lost_its_private_socket_is_started_again_once() {
+    let home = Home::new("socket");
+    let owner = home.begin("").await;
+    let socket = home.0.join("pgpool.conf.geo-agent.pcp/.s.PGSQL.9898");
+    let lose = async || {
+        fs::write(&socket, "").unwrap();
+        sleep(Duration::from_millis(600)).await; // it is seen
+        fs::remove_file(&socket).unwrap();
+        sleep(Duration::from_millis(600)).await; // it is missed
+        tokio::time::pause();
+        tokio::time::advance(Duration::from_secs(10)).await;
+        tokio::time::resume();
+    };
+    let events = async {
+        sleep(Duration::from_millis(600)).await;
+        lose().await;
+        home.until("it is started again", || home.started().len() == 2).await;
+        assert_eq!(home.group_of(&home.started()[0]), 0);
+        lose().await;
+        sleep(Duration::from_millis(1500)).await; // three times fail_delay
+    };
+    tokio::select! {
+        () = owner.watch() => {}
+        () = events => {}
+    }
+    let [_, second] = &home.started()[..] else { panic!("{:?}", home.started()) };
+    assert!(home.group_of(second) > 0, "once an hour is enough");
+    owner.end().await;
+}
+
 /// Whoever gives the agent a pgpool.conf of theirs gets it back.
 #[tokio::test]
 async fn a_file_of_somebody_elses_is_kept_beside_the_agents_own() {
