@@ -2,13 +2,13 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use geo_agent::config::settings::{Config, Restart};
 use geo_agent::config::{self};
-use geo_agent::keeper::owner::{Owner, claim_file};
+use geo_agent::keeper::owner::{self, Owner, claim_file};
 use tokio::time::{sleep, timeout};
 
 /// A main process with a child of the same name; it hears SIGHUP, and ends at SIGINT. A shell hears
@@ -171,6 +171,8 @@ async fn a_pgpool_that_died_with_its_agent_leaves_nobody_beside_the_next() {
 async fn a_pgpool_that_has_lost_its_private_socket_is_started_again_once() {
     let home = Home::new("socket");
     let owner = home.begin("").await;
+    let pcp = owner::pcp(&home.config("")).unwrap().unwrap();
+    assert!(!pcp.or_tcp && home.0.join("pgpool.conf.geo-agent.pcp") == Path::new(&pcp.host));
     let socket = home.0.join("pgpool.conf.geo-agent.pcp/.s.PGSQL.9898");
     let lose = async || {
         fs::write(&socket, "").unwrap();

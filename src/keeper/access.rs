@@ -77,7 +77,8 @@ impl Access {
         let port = port.and_then(|p| p.parse().ok()).unwrap_or(PORT);
         let login =
             Login { username: USERNAME.to_owned(), password: Secret::new(password.trim_end()) };
-        Ok(Pcp { host, port, login })
+        // Its pgpool is not there: whoever is would be sent the login.
+        Ok(Pcp { host, port, login, or_tcp: false })
     }
 
     /// pgpool listens here, at whatever port. What cannot be looked at counts as there.
