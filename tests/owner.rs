@@ -51,14 +51,15 @@ impl Home {
         loaded.config
     }
 
-    fn prepared(&self, append: &str) -> Owner {
+    /// And whether pgpool runs already.
+    fn prepared(&self, append: &str) -> (Owner, bool) {
         let config = self.config(append);
         let Restart::Supervise(supervise) = &config.pgpool.restart else { panic!("no owner") };
-        Owner::prepared(&config, supervise).unwrap().0
+        Owner::prepared(&config, supervise).unwrap()
     }
 
     async fn begin(&self, append: &str) -> Owner {
-        let owner = self.prepared(append);
+        let (owner, _) = self.prepared(append);
         owner.begin().await.unwrap();
         owner
     }
@@ -164,6 +165,20 @@ async fn a_pgpool_that_died_with_its_agent_leaves_nobody_beside_the_next() {
     assert_eq!(home.group_of(&first), 0);
     assert_eq!(home.started().len(), 2);
     owner.end().await;
+}
+
+/// In /tmp anybody could name a process that the agent would end.
+#[tokio::test]
+async fn a_link_in_the_place_of_the_agents_note_names_no_pgpool() {
+    let home = Home::new("note");
+    drop(home.begin("").await);
+    let note = home.0.join("pgpool.conf.geo-agent.pgpool");
+    let elsewhere = home.0.join("note");
+    let runs = || home.prepared("").1;
+    assert!(runs());
+    fs::rename(&note, &elsewhere).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, &note).unwrap();
+    assert!(!runs());
 }
 
 /// pgpool-facts, hazard 12. Its only way in is gone, and it would be gone for ever.

@@ -2,7 +2,6 @@
 //! killed in the middle of one.
 
 use std::cell::RefCell;
-use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
@@ -11,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::error::KeeperError;
 use crate::host::atomic::{self, Attributes};
 use crate::host::replace::{beside, resolve};
+use crate::host::trusted;
 use crate::model::ids::{SLOTS_MAX, SlotIndex};
 use crate::model::restart::{Failed, Layout, RestartNote, Stage, UnderWay};
 use crate::model::slots::SlotTable;
@@ -32,7 +32,7 @@ impl Notebook {
     pub fn open(config_path: &Path) -> Result<Self, KeeperError> {
         let resolved = resolve(config_path).unwrap_or_else(|_| config_path.to_owned());
         let path = beside(&resolved, SUFFIX);
-        let note = match fs::read(&path) {
+        let note = match trusted::read(&path, &resolved) {
             Ok(content) => {
                 let bad = |what: String| KeeperError::Note { path: path.clone(), what };
                 let page: Page =

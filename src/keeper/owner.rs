@@ -19,6 +19,7 @@ use super::socket::SocketWatch;
 use crate::config::settings::{Config, Pcp, Restart, Supervise};
 use crate::host::atomic::{self, Attributes};
 use crate::host::replace::{beside, keep_original};
+use crate::host::trusted;
 use crate::pgpool_conf::own::{Own, compose, is_foreign};
 use crate::pgpool_conf::settings::values;
 use crate::pgpool_conf::table;
@@ -253,9 +254,10 @@ impl Owner {
     }
 }
 
-/// Which pgpool an agent has started here last.
+/// Which pgpool an agent has started here last. It is signalled and ended, so nobody else may say.
 fn noted(config_path: &Path) -> String {
-    fs::read_to_string(beside(config_path, NOTE_SUFFIX)).unwrap_or_default()
+    let note = trusted::read(&beside(config_path, NOTE_SUFFIX), config_path);
+    String::from_utf8(note.unwrap_or_default()).unwrap_or_default()
 }
 
 async fn end(process: &mut Option<Process>) {
