@@ -23,7 +23,6 @@ use crate::seams::{Ask, ConfFile, Keeper, Pool, chain};
 const START_DEADLINE: Duration = Duration::from_secs(60);
 /// Each look makes pgpool fork.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-const HOUR: u64 = 3600;
 
 /// Why pgpool does not run with the new layout.
 #[derive(Debug)]
@@ -98,8 +97,7 @@ impl<P: Pool, C: ConfFile, K: Keeper> Restart<'_, P, C, K> {
         };
         let mut note = self.keeper.note();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        note.began.retain(|then| then + HOUR > now);
-        note.began.push(now);
+        note.began = note.in_last_hour(now).chain([now]).collect();
         note.under_way = Some(it.clone());
         self.keep(&note)?;
         Ok(it)

@@ -61,8 +61,8 @@ pub trait ConfFile {
 
 /// PostgreSQL servers, asked from this host.
 pub trait Prober {
-    /// Asks all of them at once, each within the probe's timeout. Never fails: silence is an
-    /// answer.
+    /// Asks all of them at once, each within the probe's timeout once its name is resolved. Never
+    /// fails: silence is an answer.
     async fn ask(&self, servers: &BTreeSet<Address>) -> Reachability;
 
     /// Whether nobody can use this server: asks once, and again until it is sure.

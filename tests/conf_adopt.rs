@@ -1,9 +1,10 @@
 //! `init`: taking up the backends of a pgpool.conf, and leaving everything else alone.
 
 use geo_agent::model::ids::SlotIndex;
-use geo_agent::model::slots::SlotEntry;
+use geo_agent::model::slots::{SlotEntry, SlotTable};
 use geo_agent::pgpool_conf::adopt::{Adopted, adopt};
 use geo_agent::pgpool_conf::findings::findings;
+use geo_agent::pgpool_conf::own::compose;
 use geo_agent::pgpool_conf::settings::{values, with_defaults};
 use geo_agent::pgpool_conf::table::{BEGIN, END, read, render};
 
@@ -126,10 +127,31 @@ fn what_cannot_be_taken_up_is_refused_with_its_line() {
     );
     refused("port = 1 backend_port0 = 5432\n", "line 1: backend settings share the line");
     refused("\nbackend_port0 =\n", "line 2: backend_port0 has no value");
-    refused("a = 'b''c'\n", "line 1: `'c'` stands where");
+    refused("a = 'b''c'\n", "line 1: what stands at column 8 is not a setting's name");
     refused("# no newline at the end", "line 1: a comment at the end of the file needs a newline");
     refused("backend_hostname20 = 'h'\nbackend_port20 = 5432\n", "raise pgpool.slots");
     refused(&format!("{BEGIN}\n"), "the slot table's end marker is missing");
+}
+
+/// Whatever is wrong with its line.
+#[test]
+fn no_error_tells_a_password() {
+    let table = render(&SlotTable::default(), 16).unwrap();
+    for line in [
+        "sr_check_password = 'ab''SecretTail'",
+        "sr_check_password = ab 'SecretTail'",
+        "sr_check_password =\n'SecretTail'",
+        "sr_check_password = 'SecretTail\0'",
+        "sr_check_password = 'SecretTail' backend_port0 = 5432",
+    ] {
+        let file = format!("{line}\n{table}");
+        let errors = [
+            adopt(file.as_bytes(), 16).unwrap_err().to_string(),
+            read(file.as_bytes()).unwrap_err().to_string(),
+            compose(line, &[], None, 16).unwrap_err().to_string(),
+        ];
+        assert!(errors.iter().all(|e| e.contains("line ") && !e.contains("Secret")), "{errors:?}");
+    }
 }
 
 #[test]

@@ -101,7 +101,7 @@ fn a_block_that_cannot_be_read_says_so_and_what_to_do() {
     refuses(&format!("{END}\n{BEGIN}\n"), "line 2: the slot table's start marker stands after");
     refuses(&format!("{block}{block}"), "line 16: this is a second start marker");
     refuses(&format!("{block}backend_weight7 = 1\n"), "line 16: backend_weight7 is set outside");
-    refuses(&format!("a = 'b''c'\n{block}"), "line 1: `'c'` stands where a setting's name should");
+    refuses(&format!("a = 'b''c'\n{block}"), "line 1: what stands at column 8 is not a setting's");
     let edit = |from: &str, to: &str| block.replacen(from, to, 1);
     refuses(&edit("backend_port0 = 5432\n", ""), "slot 0 has no backend_port0");
     refuses(&edit("port0 = 5432", "port0 = 80"), "port 80 is not in 1024..=65535");

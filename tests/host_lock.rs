@@ -1,6 +1,7 @@
 //! One agent per pgpool.conf, and what it leaves for `status` to read.
 
 use std::fs;
+use std::os::unix::fs::{MetadataExt, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::thread::sleep;
@@ -9,6 +10,7 @@ use std::time::{Duration, Instant};
 use geo_agent::host::lock::{Lock, LockError, holder};
 use geo_agent::host::saved_elapsed::SavedElapsed;
 use geo_agent::host::state::{self, AgentState, HeldSince, StateFile};
+use geo_agent::keeper::notebook::Notebook;
 
 fn conf(test: &str) -> PathBuf {
     let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("host_lock_{test}"));
@@ -75,12 +77,8 @@ fn without_a_pgpool_conf_there_is_nothing_to_lock() {
     assert!(error.to_string().contains("does not exist"), "{error}");
 }
 
-#[test]
-fn the_state_is_written_when_it_changes_and_read_with_whether_its_writer_runs() {
-    let conf = conf("state");
-    assert_eq!(state::read(&conf), None);
-    let mut file = StateFile::new(&conf).unwrap();
-    let mut now = AgentState {
+fn some_state() -> AgentState {
+    AgentState {
         pid: std::process::id(),
         version: "1".to_owned(),
         started: 5,
@@ -89,7 +87,15 @@ fn the_state_is_written_when_it_changes_and_read_with_whether_its_writer_runs() 
         observes: false,
         remembered: None,
         elapsed: SavedElapsed::default(),
-    };
+    }
+}
+
+#[test]
+fn the_state_is_written_when_it_changes_and_read_with_whether_its_writer_runs() {
+    let conf = conf("state");
+    assert_eq!(state::read(&conf), None);
+    let mut file = StateFile::new(&conf).unwrap();
+    let mut now = some_state();
     assert!(file.save(&now).unwrap());
     assert!(!file.save(&now).unwrap(), "the same is not written again");
     now.started = 6;
@@ -100,4 +106,38 @@ fn the_state_is_written_when_it_changes_and_read_with_whether_its_writer_runs() 
     assert!(state::read(&conf).unwrap().running);
     fs::write(conf.with_file_name("pgpool.conf.geo-agent.state"), "{\"pid\": gar").unwrap();
     assert_eq!(state::read(&conf), None);
+}
+
+/// In a directory like /tmp anybody can put them there before the agent.
+#[test]
+fn what_somebody_else_has_put_beside_pgpool_conf_is_neither_written_to_nor_believed() {
+    let conf = conf("planted");
+    let beside = |suffix: &str| conf.with_file_name(format!("pgpool.conf.geo-agent.{suffix}"));
+    let victim = conf.with_file_name("victim");
+    fs::write(&victim, "precious").unwrap();
+    for name in ["lock", "state.new", "restart"] {
+        symlink(&victim, beside(name)).unwrap();
+    }
+    let refusal = Lock::take(&conf, "run").unwrap_err().to_string();
+    assert!(refusal.contains("geo-agent.lock is a symbolic link"), "{refusal}");
+    assert!(StateFile::new(&conf).unwrap().save(&some_state()).unwrap());
+    assert!(state::read(&conf).is_some());
+    let refusal = Notebook::open(&conf).unwrap_err().to_string();
+    assert!(refusal.contains("geo-agent.restart cannot be read"), "{refusal}");
+    assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
+
+    fs::remove_file(beside("restart")).unwrap();
+    fs::write(beside("restart"), r#"{"under_way":null,"failed":null,"began":[7]}"#).unwrap();
+    assert_eq!(Notebook::open(&conf).unwrap().note().began, [7]);
+    if fs::metadata(&conf).unwrap().uid() != 0 {
+        return; // only root can give a file away
+    }
+    chown(beside("restart"), Some(12345), None).unwrap();
+    chown(beside("state"), Some(12345), None).unwrap();
+    let refusal = Notebook::open(&conf).unwrap_err().to_string();
+    assert!(refusal.contains("not a file that geo-agent has made"), "{refusal}");
+    assert_eq!(state::read(&conf), None);
+    chown(&conf, Some(12345), None).unwrap(); // then it is the agent's user
+    assert_eq!(Notebook::open(&conf).unwrap().note().began, [7]);
+    assert!(state::read(&conf).is_some());
 }

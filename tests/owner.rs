@@ -2,13 +2,13 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use geo_agent::config::settings::{Config, Restart};
 use geo_agent::config::{self};
-use geo_agent::keeper::owner::{Owner, claim_file};
+use geo_agent::keeper::owner::{self, Owner, claim_file};
 use tokio::time::{sleep, timeout};
 
 /// A main process with a child of the same name; it hears SIGHUP, and ends at SIGINT. A shell hears
@@ -51,10 +51,15 @@ impl Home {
         loaded.config
     }
 
-    async fn begin(&self, append: &str) -> Owner {
+    /// And whether pgpool runs already.
+    fn prepared(&self, append: &str) -> (Owner, bool) {
         let config = self.config(append);
         let Restart::Supervise(supervise) = &config.pgpool.restart else { panic!("no owner") };
-        let (owner, _) = Owner::prepared(&config, supervise).unwrap();
+        Owner::prepared(&config, supervise).unwrap()
+    }
+
+    async fn begin(&self, append: &str) -> Owner {
+        let (owner, _) = self.prepared(append);
         owner.begin().await.unwrap();
         owner
     }
@@ -160,4 +165,71 @@ async fn a_pgpool_that_died_with_its_agent_leaves_nobody_beside_the_next() {
     assert_eq!(home.group_of(&first), 0);
     assert_eq!(home.started().len(), 2);
     owner.end().await;
+}
+
+/// In /tmp anybody could name a process that the agent would end.
+#[tokio::test]
+async fn a_link_in_the_place_of_the_agents_note_names_no_pgpool() {
+    let home = Home::new("note");
+    drop(home.begin("").await);
+    let note = home.0.join("pgpool.conf.geo-agent.pgpool");
+    let elsewhere = home.0.join("note");
+    let runs = || home.prepared("").1;
+    assert!(runs());
+    fs::rename(&note, &elsewhere).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, &note).unwrap();
+    assert!(!runs());
+}
+
+/// proto-notes/hazards.md, 12. Its only way in is gone, and it would be gone for ever.
+#[tokio::test]
+async fn a_pgpool_that_has_lost_its_private_socket_is_started_again_once() {
+    let home = Home::new("socket");
+    let owner = home.begin("").await;
+    let pcp = owner::pcp(&home.config("")).unwrap().unwrap();
+    assert!(!pcp.or_tcp && home.0.join("pgpool.conf.geo-agent.pcp") == Path::new(&pcp.host));
+    let socket = home.0.join("pgpool.conf.geo-agent.pcp/.s.PGSQL.9898");
+    let lose = async || {
+        fs::write(&socket, "").unwrap();
+        sleep(Duration::from_millis(600)).await; // it is seen
+        fs::remove_file(&socket).unwrap();
+        sleep(Duration::from_millis(600)).await; // it is missed
+        tokio::time::pause();
+        tokio::time::advance(Duration::from_secs(10)).await;
+        tokio::time::resume();
+    };
+    let events = async {
+        sleep(Duration::from_millis(600)).await;
+        lose().await;
+        home.until("it is started again", || home.started().len() == 2).await;
+        assert_eq!(home.group_of(&home.started()[0]), 0);
+        lose().await;
+        sleep(Duration::from_millis(1500)).await; // three times fail_delay
+    };
+    tokio::select! {
+        () = owner.watch() => {}
+        () = events => {}
+    }
+    let [_, second] = &home.started()[..] else { panic!("{:?}", home.started()) };
+    assert!(home.group_of(second) > 0, "once an hour is enough");
+    owner.end().await;
+}
+
+/// Whoever gives the agent a pgpool.conf of theirs gets it back.
+#[tokio::test]
+async fn a_file_of_somebody_elses_is_kept_beside_the_agents_own() {
+    let home = Home::new("theirs");
+    let [conf, kept] = ["pgpool.conf", "pgpool.conf.geo-agent.orig"].map(|name| home.0.join(name));
+    for append in ["", "port = 5433"] {
+        drop(home.prepared(append));
+        assert!(!kept.exists(), "its own file is nothing to keep");
+    }
+    for (theirs, append) in [("port = 1\n", "port = 5434"), ("port = 2\n", "port = 5435")] {
+        fs::write(&conf, theirs).unwrap();
+        fs::set_permissions(&conf, fs::Permissions::from_mode(0o640)).unwrap();
+        drop(home.prepared(append));
+        assert!(fs::read_to_string(&conf).unwrap().contains(append));
+        assert_eq!(fs::read_to_string(&kept).unwrap(), "port = 1\n", "the first one stays");
+        assert_eq!(fs::metadata(&kept).unwrap().permissions().mode() & 0o777, 0o640);
+    }
 }

@@ -282,6 +282,17 @@ async fn a_pgpool_that_lost_its_socket_is_reached_over_tcp_and_it_shows() {
     assert!(endpoint.to_string().contains("nobody listens at"), "{endpoint}");
 }
 
+/// The private socket of an owned pgpool, say: another pgpool may listen on TCP.
+#[tokio::test]
+async fn where_the_socket_is_the_only_way_in_nobody_else_is_sent_the_login() {
+    let pgpool = FakePgpool::start(three_nodes()).await;
+    pgpool.lose_socket();
+    let pcp = Pcp { or_tcp: false, ..pgpool.pcp_over_socket() };
+    let error = client(&pcp).look(NOTHING).await.unwrap_err();
+    assert!(matches!(error, PcpError::Connect { .. }), "{error:?}");
+    assert_eq!(pgpool.log(), []);
+}
+
 #[tokio::test]
 async fn when_nobody_is_there_the_configured_place_is_named() {
     let mut pgpool = FakePgpool::start(three_nodes()).await;

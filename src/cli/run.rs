@@ -15,6 +15,8 @@ use tracing::{error, info, warn};
 use crate::config::settings::{Config, Restart};
 use crate::config::{self, Loaded};
 use crate::host::lock::Lock;
+use crate::keeper::command::Running;
+use crate::keeper::host::PoolKeeper;
 use crate::keeper::owner::{Owner, claim_file};
 use crate::patroni::follow::Follower;
 use crate::patroni::scribe::Scribe;
@@ -54,8 +56,9 @@ pub async fn run(path: &Path, observes: bool) -> anyhow::Result<u8> {
     if observes {
         info!("it only observes: pgpool and pgpool.conf stay as they are");
     }
+    let command = Rc::default();
     loop {
-        match follow(&config, owner.clone(), &mut journal, &mut signals).await? {
+        match follow(&config, owner.clone(), &command, &mut journal, &mut signals).await? {
             Wish::Stop => break,
             Wish::Reload => {
                 if let Some((new, its_lock)) = reload(path, &config, owner.as_deref(), what) {
@@ -76,7 +79,7 @@ pub async fn run(path: &Path, observes: bool) -> anyhow::Result<u8> {
         }
         None => {
             if !observes {
-                finish_restart(&config).await;
+                finish_restart(&config, command).await;
             }
             info!("geo-agent ends; pgpool stays as it is");
         }
@@ -128,9 +131,10 @@ async fn first_slots(config: &Config, signals: &mut Signals) -> bool {
 }
 
 /// A restart of pgpool that a signal broke off is brought to its end: pgpool may be down.
-async fn finish_restart(config: &Config) {
+async fn finish_restart(config: &Config, command: Rc<Running>) {
     let finished = async {
         let (observer, keeper) = world::hands(config, None)?;
+        let keeper = PoolKeeper { command, ..keeper };
         let (pool, file) = (&observer.pool, &observer.file);
         RestartOf { pool, file, keeper: &keeper }.resume().await?;
         anyhow::Ok(())
@@ -149,10 +153,12 @@ enum Wish {
 async fn follow(
     config: &Config,
     owner: Option<Rc<Owner>>,
+    command: &Rc<Running>,
     journal: &mut Journal,
     signals: &mut Signals,
 ) -> anyhow::Result<Wish> {
     let (observer, keeper) = world::hands(config, owner.clone())?;
+    let keeper = PoolKeeper { command: command.clone(), ..keeper };
     let observer = observer.remembering(journal.history.clone());
     let (watch, vigil) = vigil::of_primary(config)?;
     journal.writes_to(config);

@@ -35,7 +35,8 @@ pub fn hands(
     let notebook = Rc::new(Notebook::open(&config.pgpool.config_path)?);
     let health = PoolOnThisHost::new(&pcp.host, config.pgpool.wake, notebook.clone());
     let restart = config.pgpool.restart.clone();
-    let keeper = PoolKeeper { restart, owner, pcp: PcpClient::new(&pcp, DEADLINE), notebook };
+    let (pcp, command) = (PcpClient::new(&pcp, DEADLINE), Rc::default());
+    let keeper = PoolKeeper { restart, owner, command, pcp, notebook };
     let observer = Observer::new(client, file, prober, health);
     Ok(match config.policy.restart.when_sessions_below {
         Some(_) => (observer.counting_sessions(), keeper),

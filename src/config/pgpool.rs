@@ -72,7 +72,8 @@ fn pcp(section: &Section) -> Option<Pcp> {
     }
     let username = section.text("username");
     let password = pcp_password(section, host.as_deref(), port, username.as_deref());
-    Some(Pcp { host: host?, port, login: Login { username: username?, password: password? } })
+    let login = Login { username: username?, password: password? };
+    Some(Pcp { host: host?, port, login, or_tcp: true })
 }
 
 fn pcp_host(section: &Section, port: u16) -> Option<String> {

@@ -65,6 +65,8 @@ pub struct Pcp {
     pub host: String,
     pub port: u16,
     pub login: Login,
+    /// Where the socket is gone, TCP on this host is tried.
+    pub or_tcp: bool,
 }
 
 /// How pgpool is restarted when the slot layout has to change.

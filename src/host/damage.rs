@@ -1,12 +1,13 @@
 //! What a broken pgpool has lost on this host: its pid file and its UNIX sockets.
 //!
 //! From 4.4 on a session process that is killed at its birth takes them with it, and pgpool goes on
-//! serving TCP without them and without its semaphores (pgpool-facts, hazard 12).
+//! serving TCP without them and without its semaphores (proto-notes/hazards.md, 12).
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::ErrorKind;
 use std::net::IpAddr;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// The files that a whole pgpool has.
@@ -33,14 +34,41 @@ pub enum PidFile {
 }
 
 /// Sentences on what a pgpool that answers has lost; empty when it is whole, or cannot be looked
-/// at. `settings` are pgpool's live ones if they are known, else its file's, which may have changed
-/// since pgpool started. A path that is not in them is not looked for.
+/// at, as it runs elsewhere. `settings` are pgpool's live ones if they are known, else its file's,
+/// which may have changed since pgpool started. A path that is not in them is not looked for.
 /// `pcp_host` is where the agent reaches pgpool.
 pub fn damage(settings: &BTreeMap<String, String>, pcp_host: &str) -> Vec<String> {
+    damage_if(|| sees_pgpool(Path::new("/proc")), settings, pcp_host)
+}
+
+fn damage_if(
+    sees_pgpool: impl FnOnce() -> bool,
+    settings: &BTreeMap<String, String>,
+    pcp_host: &str,
+) -> Vec<String> {
     if !is_this_host(pcp_host) {
         return Vec::new();
     }
-    judge(&look(&files(settings)))
+    let mut sentences = judge(&look(&files(settings)));
+    // Another container shares no more than its network with this one: whatever is missing here is
+    // there. Looking for processes takes milliseconds, so only who misses something does.
+    if !sentences.is_empty() && !sees_pgpool() {
+        sentences.clear();
+    }
+    sentences
+}
+
+/// Some pgpool on this host has the same files. It is the root directory that is compared, as
+/// systemd gives a unit that it protects a mount namespace of its own. One that may not be looked
+/// at counts as the same.
+fn sees_pgpool(proc: &Path) -> bool {
+    let root = |path: &Path| fs::metadata(path).map(|root| (root.dev(), root.ino())).ok();
+    let own = root(Path::new("/"));
+    let mut processes = fs::read_dir(proc).into_iter().flatten().flatten().map(|e| e.path());
+    processes.any(|process| {
+        let is_pgpool = fs::read(process.join("comm")).is_ok_and(|name| name == b"pgpool\n");
+        is_pgpool && root(&process.join("root")).is_none_or(|its| Some(its) == own)
+    })
 }
 
 /// A socket directory, or a loopback address.
@@ -125,6 +153,8 @@ pub fn judge(seen: &Seen) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::symlink;
+
     use super::*;
 
     #[test]
@@ -174,7 +204,31 @@ mod tests {
             assert_eq!(is_this_host(host), here, "{host}");
         }
         let gone = BTreeMap::from([("pid_file_name".to_owned(), "/nowhere/p.pid".to_owned())]);
-        assert_eq!(damage(&gone, "10.0.0.1"), [""; 0]);
-        assert_eq!(damage(&gone, "localhost").len(), 1);
+        assert_eq!(damage_if(|| true, &gone, "10.0.0.1"), [""; 0]);
+        assert_eq!(damage_if(|| true, &gone, "localhost").len(), 1);
+        assert_eq!(damage_if(|| false, &gone, "localhost"), [""; 0], "in another container");
+        let never = || panic!("nothing is missing");
+        assert_eq!(damage_if(never, &BTreeMap::new(), "localhost"), [""; 0]);
+    }
+
+    #[test]
+    fn a_pgpool_with_another_root_is_not_here() {
+        let proc = std::env::temp_dir().join(format!("geo-agent-proc-{}", std::process::id()));
+        let process = proc.join("7");
+        fs::create_dir_all(&process).unwrap();
+        let is_seen = |comm: &str, root: Option<&str>| {
+            fs::write(process.join("comm"), comm).unwrap();
+            let _ = fs::remove_file(process.join("root"));
+            if let Some(root) = root {
+                symlink(root, process.join("root")).unwrap();
+            }
+            sees_pgpool(&proc)
+        };
+        assert!(is_seen("pgpool\n", Some("/")));
+        assert!(is_seen("pgpool\n", None), "it may not be looked at");
+        assert!(!is_seen("pgpool\n", Some("/proc")));
+        assert!(!is_seen("postgres\n", Some("/")));
+        fs::remove_dir_all(&proc).unwrap();
+        assert!(!sees_pgpool(&proc));
     }
 }

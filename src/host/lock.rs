@@ -8,12 +8,15 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::error::FileError;
 use super::replace::{beside, resolve};
+use super::trusted;
 
 const SUFFIX: &str = ".geo-agent.lock";
+const IS_LINK: i32 = Errno::LOOP.raw_os_error();
 
 /// `status` holds the lock for an instant to see whether anybody does; wait that out.
 const TRIES: u32 = 5;
@@ -68,6 +71,11 @@ impl fmt::Display for LockError {
                 path.display()
             ),
             LockError::File(error) => error.fmt(f),
+            LockError::Io { path, source } if source.raw_os_error() == Some(IS_LINK) => write!(
+                f,
+                "{} is a symbolic link, which geo-agent never makes: see who does, and remove it",
+                path.display()
+            ),
             LockError::Io { path, .. } => write!(
                 f,
                 "cannot lock {}: run geo-agent as a user that may write beside pgpool.conf",
@@ -99,6 +107,7 @@ impl Lock {
             .create(true)
             .truncate(false)
             .mode(0o644)
+            .custom_flags(trusted::AS_IT_IS)
             .open(&path)
             .map_err(io)?;
         for left in (0..TRIES).rev() {
@@ -121,7 +130,7 @@ impl Lock {
 
 /// Who holds the lock right now; `None` when nobody does, or it cannot be told.
 pub fn holder(config_path: &Path) -> Option<Holder> {
-    let mut file = File::open(lock_path(config_path).ok()?).ok()?;
+    let mut file = trusted::open(&lock_path(config_path).ok()?).ok()?;
     match file.try_lock_shared() {
         Err(TryLockError::WouldBlock) => read_holder(&mut file),
         Ok(()) | Err(TryLockError::Error(_)) => None,

@@ -5,6 +5,7 @@
 //! [`conf_file`] is all of that behind the seam. [`lock`] keeps a second agent out, [`state`] tells
 //! `status` what the daemon thinks, [`damage`] looks for files that a broken pgpool lost,
 //! [`writable`] tries whether a file could be replaced, [`wake`] signals its session processes.
+//! [`trusted`] reads what was left beside pgpool.conf, if it was an agent that left it.
 //!
 //! File calls block: the files are a few kilobytes on a local disk, and the agent has nothing
 //! better to do meanwhile.
@@ -19,5 +20,6 @@ pub mod remembered;
 pub mod replace;
 pub mod saved_elapsed;
 pub mod state;
+pub mod trusted;
 pub mod wake;
 pub mod writable;

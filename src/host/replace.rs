@@ -43,13 +43,15 @@ pub fn replace(path: &Path, planned_from: &[u8], new: &[u8]) -> Result<(), FileE
     compare(&before.path, new, attributes)
 }
 
-/// Keeps a copy of the file as it is now under the name of [`ORIGINAL`], unless there is one.
-pub fn keep_original(path: &Path) -> Result<(), FileError> {
+/// Keeps a copy of the file as it is now under the name of [`ORIGINAL`], unless there is one. Says
+/// where.
+pub fn keep_original(path: &Path) -> Result<PathBuf, FileError> {
     let now = Snapshot::take(path)?;
-    if beside(&now.path, ORIGINAL).exists() {
-        return Ok(());
+    let original = beside(&now.path, ORIGINAL);
+    if !original.exists() {
+        now.copy_to(ORIGINAL)?;
     }
-    now.copy_to(ORIGINAL)
+    Ok(original)
 }
 
 /// Where the file really is, symbolic links followed.

@@ -2,7 +2,8 @@
 //! show. The only thing decided from it by the next daemon is a doubt: whether the cluster is still
 //! the one it was. Times are seconds since 1970.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -12,6 +13,7 @@ use super::lock::holder;
 use super::remembered::Remembered;
 use super::replace::{beside, resolve};
 use super::saved_elapsed::SavedElapsed;
+use super::trusted;
 
 const SUFFIX: &str = ".geo-agent.state";
 
@@ -75,7 +77,10 @@ impl StateFile {
         // in the middle of a change of leader, and after a power cut there is no daemon to tell of.
         let temporary = beside(&self.path, ".new");
         let io = |source| FileError::Io { doing: "write", path: self.path.clone(), source };
-        fs::write(&temporary, text).map_err(io)?;
+        // Whatever is there, a link that somebody has put there, say, is not written to.
+        let _ = fs::remove_file(&temporary);
+        let mut file = File::create_new(&temporary).map_err(io)?;
+        file.write_all(text.as_bytes()).map_err(io)?;
         fs::rename(&temporary, &self.path).map_err(io)?;
         self.written = Some(state.clone());
         Ok(true)
@@ -92,7 +97,8 @@ pub struct SavedState {
 /// `None` when there is none, or none that can be read.
 pub fn read(config_path: &Path) -> Option<SavedState> {
     let path = beside(&resolve(config_path).ok()?, SUFFIX);
-    let state: AgentState = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
+    let content = trusted::read(&path, config_path).ok()?;
+    let state: AgentState = serde_json::from_slice(&content).ok()?;
     let running = holder(config_path).is_some_and(|h| h.pid == state.pid);
     Some(SavedState { state, running })
 }

@@ -14,6 +14,8 @@ use crate::pcp::auth;
 use crate::pgpool_conf::own::Own;
 
 const SUFFIX: &str = ".geo-agent.pcp";
+/// What the name of a socket begins with; its port follows.
+const SOCKET: &str = ".s.PGSQL.";
 const USERNAME: &str = "geo-agent";
 const PORT: u16 = 9898;
 const SECRET_BYTES: u64 = 16;
@@ -75,7 +77,15 @@ impl Access {
         let port = port.and_then(|p| p.parse().ok()).unwrap_or(PORT);
         let login =
             Login { username: USERNAME.to_owned(), password: Secret::new(password.trim_end()) };
-        Ok(Pcp { host, port, login })
+        // Its pgpool is not there: whoever is would be sent the login.
+        Ok(Pcp { host, port, login, or_tcp: false })
+    }
+
+    /// pgpool listens here, at whatever port. What cannot be looked at counts as there.
+    pub fn has_socket(&self) -> bool {
+        let Ok(entries) = fs::read_dir(&self.directory) else { return true };
+        let mut names = entries.flatten().map(|entry| entry.file_name());
+        names.any(|name| name.as_encoded_bytes().starts_with(SOCKET.as_bytes()))
     }
 
     /// What pgpool has to be told of it.

@@ -18,6 +18,10 @@ pub enum KeeperError {
         path: PathBuf,
         what: String,
     },
+    /// It is for another user.
+    NoteDenied {
+        path: PathBuf,
+    },
     Pcp(PcpError),
     /// pgpool took the request to end, and answers on.
     StillThere {
@@ -55,6 +59,11 @@ impl fmt::Display for KeeperError {
                 "{} cannot be read ({what}): see to it that pgpool runs, then delete that file",
                 path.display()
             ),
+            KeeperError::NoteDenied { path } => write!(
+                f,
+                "{} may not be read by this user: run geo-agent as pgpool's user",
+                path.display()
+            ),
             KeeperError::Pcp(_) => write!(f, "pgpool could not be ended over PCP"),
             KeeperError::StillThere { after } => {
                 write!(f, "pgpool was told to end and answers on after {} s", after.as_secs())
@@ -90,6 +99,7 @@ impl std::error::Error for KeeperError {
             | KeeperError::Access { source, .. }
             | KeeperError::Own { source, .. } => Some(source),
             KeeperError::Note { .. }
+            | KeeperError::NoteDenied { .. }
             | KeeperError::StillThere { .. }
             | KeeperError::NotOwner
             | KeeperError::Command { .. } => None,

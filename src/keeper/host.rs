@@ -10,10 +10,11 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 use tracing::warn;
 
+use super::command::Running;
 use super::error::KeeperError;
 use super::notebook::Notebook;
 use super::owner::Owner;
-use super::{command, ending, status_file};
+use super::{ending, status_file};
 use crate::config::settings::Restart;
 use crate::host::{damage, lock, wake};
 use crate::model::pool::PoolView;
@@ -23,13 +24,14 @@ use crate::seams::{Health, Keeper};
 
 /// Somebody who stops pgpool takes its files away too, a moment before it is gone.
 const DAMAGE_LASTS: Duration = Duration::from_secs(10);
-const HOUR: u64 = 3600;
 
 /// pgpool, as the configuration says that it is ended and started.
 pub struct PoolKeeper {
     pub restart: Restart,
     /// In supervise mode: who owns it, if that is this process.
     pub owner: Option<Rc<Owner>>,
+    /// The restart command, which outlives whoever runs it.
+    pub command: Rc<Running>,
     pub pcp: PcpClient,
     pub notebook: Rc<Notebook>,
 }
@@ -69,7 +71,7 @@ impl Keeper for PoolKeeper {
 
     async fn start(&self) -> Result<(), KeeperError> {
         match &self.restart {
-            Restart::Command(words) => command::run(words).await,
+            Restart::Command(words) => self.command.run(words).await,
             Restart::Supervise(_) => {
                 self.owner.as_ref().ok_or(KeeperError::NotOwner)?.start().await
             }
@@ -123,7 +125,7 @@ impl Health for PoolOnThisHost {
     fn restarts(&self) -> Restarts {
         let now = lock::now();
         let note = self.notebook.note();
-        let recent = note.began.iter().filter(|then| **then + HOUR > now).count();
+        let recent = note.in_last_hour(now).count();
         Restarts {
             minute: u16::try_from(now % 86_400 / 60).unwrap_or_default(),
             last_hour: u32::try_from(recent).unwrap_or(u32::MAX),

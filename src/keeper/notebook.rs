@@ -2,8 +2,7 @@
 //! killed in the middle of one.
 
 use std::cell::RefCell;
-use std::fs;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -11,14 +10,15 @@ use serde::{Deserialize, Serialize};
 use super::error::KeeperError;
 use crate::host::atomic::{self, Attributes};
 use crate::host::replace::{beside, resolve};
+use crate::host::trusted;
 use crate::model::ids::{SLOTS_MAX, SlotIndex};
 use crate::model::restart::{Failed, Layout, RestartNote, Stage, UnderWay};
 use crate::model::slots::SlotTable;
 use crate::pgpool_conf::table;
 
 const SUFFIX: &str = ".geo-agent.restart";
-/// The host names in it are nobody else's business.
-const MODE: u32 = 0o600;
+/// No secret in it, and `status` of another user reads it, as it does the lock and the state.
+const MODE: u32 = 0o644;
 
 /// The file, and what is in it.
 #[derive(Debug)]
@@ -32,7 +32,7 @@ impl Notebook {
     pub fn open(config_path: &Path) -> Result<Self, KeeperError> {
         let resolved = resolve(config_path).unwrap_or_else(|_| config_path.to_owned());
         let path = beside(&resolved, SUFFIX);
-        let note = match fs::read(&path) {
+        let note = match trusted::read(&path, &resolved) {
             Ok(content) => {
                 let bad = |what: String| KeeperError::Note { path: path.clone(), what };
                 let page: Page =
@@ -40,7 +40,7 @@ impl Notebook {
                 page.read().map_err(bad)?
             }
             Err(e) if e.kind() == ErrorKind::NotFound => RestartNote::default(),
-            Err(e) => return Err(KeeperError::Note { what: e.to_string(), path }),
+            Err(e) => return Err(unreadable(e, path)),
         };
         Ok(Notebook { path, note: RefCell::new(note) })
     }
@@ -59,6 +59,14 @@ impl Notebook {
             .map_err(KeeperError::File)?;
         *self.note.borrow_mut() = note.clone();
         Ok(())
+    }
+}
+
+/// To delete what only another user may read would lose what that one has to finish.
+fn unreadable(error: io::Error, path: PathBuf) -> KeeperError {
+    match error.kind() {
+        ErrorKind::PermissionDenied => KeeperError::NoteDenied { path },
+        _ => KeeperError::Note { what: error.to_string(), path },
     }
 }
 
@@ -152,4 +160,33 @@ fn text(table: &SlotTable) -> Result<String, String> {
 
 fn parse(text: &str) -> Result<SlotTable, String> {
     table::read(text.as_bytes()).map_err(|e| e.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn another_user_may_read_it_or_is_told_who_may() {
+        let home = std::env::temp_dir().join(format!("geo-agent-notebook-{}", std::process::id()));
+        fs::create_dir_all(&home).unwrap();
+        let conf = home.join("pgpool.conf");
+        fs::write(&conf, "").unwrap();
+        let note = RestartNote { began: vec![7], ..RestartNote::default() };
+        Notebook::open(&conf).unwrap().keep(&note).unwrap();
+        let path = home.join("pgpool.conf.geo-agent.restart");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o644);
+        assert_eq!(Notebook::open(&conf).unwrap().note(), note);
+        fs::set_permissions(&path, Permissions::from_mode(0o0)).unwrap();
+        let denied = match Notebook::open(&conf) {
+            Err(denied) => denied,
+            Ok(_) => unreadable(io::Error::from(ErrorKind::PermissionDenied), path), // root may
+        };
+        let sentence = "geo-agent.restart may not be read by this user: run geo-agent as pgpool's";
+        assert!(denied.to_string().contains(sentence), "{denied}");
+        fs::remove_dir_all(&home).unwrap();
+    }
 }

@@ -9,20 +9,22 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::sync::Mutex;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tracing::{error, info, warn};
 
 use super::access::Access;
 use super::error::KeeperError;
 use super::process::{self, Process};
+use super::socket::SocketWatch;
 use crate::config::settings::{Config, Pcp, Restart, Supervise};
 use crate::host::atomic::{self, Attributes};
-use crate::host::replace::beside;
-use crate::pgpool_conf::own::{Own, compose};
+use crate::host::replace::{beside, keep_original};
+use crate::host::trusted;
+use crate::pgpool_conf::own::{Own, compose, is_foreign};
 use crate::pgpool_conf::settings::values;
 use crate::pgpool_conf::table;
 
-/// pgpool is missed after this long; looking is two system calls.
+/// pgpool is missed after this long; looking is a handful of system calls.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// A pgpool that cannot read its file ends within this.
 const FIRST_STEPS: Duration = Duration::from_millis(300);
@@ -37,6 +39,7 @@ pub struct Owner {
     supervise: RefCell<Supervise>,
     /// `None` where the configuration has `pgpool.pcp`.
     access: RefCell<Option<Access>>,
+    socket: RefCell<SocketWatch>,
     /// Locked while it is ended or started: whoever does that may be dropped in the middle.
     process: Mutex<Option<Process>>,
     /// It is down on purpose.
@@ -77,6 +80,7 @@ impl Owner {
             config_path,
             supervise: RefCell::new(supervise.clone()),
             access: RefCell::default(),
+            socket: RefCell::default(),
             at_rest: Cell::new(!runs),
             process: Mutex::new(found),
         };
@@ -119,9 +123,9 @@ impl Owner {
     pub async fn watch(&self) {
         loop {
             sleep(LOOK_EVERY).await;
-            let Some(how) = self.missed().await else { continue };
+            let Some(why) = self.missed().await else { continue };
             let delay = self.supervise.borrow().fail_delay;
-            error!("pgpool has died ({how}); it is started again in {} s", delay.as_secs_f64());
+            error!("pgpool {why}; it is started again in {} s", delay.as_secs_f64());
             sleep(delay).await;
             // A restart may have ended or started it meanwhile.
             if self.missed().await.is_some()
@@ -132,18 +136,29 @@ impl Owner {
         }
     }
 
-    /// It should run and does not, and why; what is left of it is ended.
+    /// It should run and does not, or cannot be reached, and why; what is left of it is ended.
     async fn missed(&self) -> Option<String> {
         let mut process = self.process.lock().await;
         if self.at_rest.get() {
             return None;
         }
-        let how = match process.as_mut() {
-            Some(process) => process.ended()?,
-            None => "it did not start".to_owned(),
+        let why = match process.as_mut().map(Process::ended) {
+            Some(Some(how)) => format!("has died ({how})"),
+            Some(None) if self.has_lost_its_socket() => {
+                "has lost its PCP socket and is ended".to_owned()
+            }
+            Some(None) => return None,
+            None => "did not start".to_owned(),
         };
         end(&mut process).await;
-        Some(how)
+        Some(why)
+    }
+
+    /// Nobody else reaches it over another one.
+    fn has_lost_its_socket(&self) -> bool {
+        let access = self.access.borrow();
+        let is_there = access.as_ref().is_none_or(Access::has_socket);
+        self.socket.borrow_mut().look(is_there, Instant::now())
     }
 
     /// Ends pgpool, and leaves it so.
@@ -163,6 +178,7 @@ impl Owner {
         }
         // Whoever watches tries again, also after a start that failed.
         self.at_rest.set(false);
+        self.socket.borrow_mut().begin();
         let new = Process::start(&supervise.exec_path, &arguments)?;
         let attributes = Attributes { mode: MODE, owner: None };
         let note = beside(&self.config_path, NOTE_SUFFIX);
@@ -203,6 +219,11 @@ impl Owner {
         if content == before {
             return Ok(false);
         }
+        if is_foreign(&before) {
+            let original = keep_original(path).map_err(KeeperError::File)?;
+            let (path, original) = (path.display(), original.display());
+            warn!("{path} is not geo-agent's and is replaced: its original is kept as {original}");
+        }
         let attributes = Attributes { mode: MODE, owner: None };
         atomic::write(path, &content, attributes, || Ok(())).map_err(KeeperError::File)?;
         Ok(true)
@@ -233,9 +254,10 @@ impl Owner {
     }
 }
 
-/// Which pgpool an agent has started here last.
+/// Which pgpool an agent has started here last. It is signalled and ended, so nobody else may say.
 fn noted(config_path: &Path) -> String {
-    fs::read_to_string(beside(config_path, NOTE_SUFFIX)).unwrap_or_default()
+    let note = trusted::read(&beside(config_path, NOTE_SUFFIX), config_path);
+    String::from_utf8(note.unwrap_or_default()).unwrap_or_default()
 }
 
 async fn end(process: &mut Option<Process>) {

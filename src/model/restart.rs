@@ -137,6 +137,8 @@ impl fmt::Display for UnderWay {
     }
 }
 
+const HOUR: u64 = 3600;
+
 /// All that is remembered of restarts.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct RestartNote {
@@ -146,9 +148,25 @@ pub struct RestartNote {
     pub began: Vec<u64>,
 }
 
+impl RestartNote {
+    /// When those of the last hour began. What lies ahead is the work of a clock that was wrong: it
+    /// would count until that time comes.
+    pub fn in_last_hour(&self, now: u64) -> impl Iterator<Item = u64> {
+        self.began.iter().copied().filter(move |then| *then <= now && now - then < HOUR)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_restart_counts_for_an_hour_and_not_before_its_time() {
+        let now = 10 * HOUR;
+        let began = vec![now - HOUR, now - HOUR + 1, now, now + 1, u64::MAX];
+        let note = RestartNote { began, ..RestartNote::default() };
+        assert_eq!(note.in_last_hour(now).collect::<Vec<_>>(), [now - HOUR + 1, now]);
+    }
 
     #[test]
     fn a_span_may_pass_midnight() {

@@ -62,14 +62,15 @@ impl fmt::Display for Endpoint {
 const LOOPBACK: &str = "127.0.0.1";
 
 /// Connects to the PCP port; where its UNIX socket is missing or refuses, to the same port on
-/// this host. If that fails too, the socket's error is the one that tells.
+/// this host, if that may be. If that fails too, the socket's error is the one that tells.
 pub(super) async fn connect(pcp: &Pcp) -> Result<(Box<dyn Stream>, Endpoint), PcpError> {
     let endpoint = Endpoint::of(pcp);
     let failure = match open(&endpoint).await {
         Ok(stream) => return Ok((stream, endpoint)),
         Err(failure) => failure,
     };
-    if let (Endpoint::Unix(socket), true) = (&endpoint, is_nobody_there(&failure)) {
+    let may = pcp.or_tcp && is_nobody_there(&failure);
+    if let (Endpoint::Unix(socket), true) = (&endpoint, may) {
         let instead = Endpoint::TcpInstead { socket: socket.clone(), port: pcp.port };
         if let Ok(stream) = open(&instead).await {
             return Ok((stream, instead));

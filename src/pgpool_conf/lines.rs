@@ -6,8 +6,6 @@
 //! runs on past
 //! `\'` if another quote follows, and a comment needs a newline after it.
 
-use crate::model::ids::printable;
-
 /// One physical line of the file.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Line<'a> {
@@ -113,7 +111,7 @@ impl<'a> Lexer<'a> {
                 Token::Bad if key == b"#" => {
                     return Err("a comment at the end of the file needs a newline after it".into());
                 }
-                _ => return Err(format!("`{}` stands where a setting's name should", shown(key))),
+                _ => return Err(self.no_name(key)),
             }
             let (mut token, mut value) = self.next();
             if token == Token::Equals {
@@ -131,6 +129,14 @@ impl<'a> Lexer<'a> {
                 return Ok(settings);
             }
         }
+    }
+
+    /// What it is stays unsaid: a quote in a password makes a token of what follows it, and so does
+    /// a value that stands on the line after its setting.
+    fn no_name(&self, token: &[u8]) -> String {
+        let before = &self.line[..self.at - token.len()];
+        let column = String::from_utf8_lossy(before).chars().count() + 1;
+        format!("what stands at column {column} is not a setting's name")
     }
 
     /// The next token and its text. At a comment it stays in front of it.
@@ -214,10 +220,6 @@ fn number(rest: &[u8]) -> (Token, usize) {
     if longest == 0 { (Token::Bad, 1) } else { (Token::Plain, sign + longest) }
 }
 
-fn shown(text: &[u8]) -> String {
-    printable(&String::from_utf8_lossy(text))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -267,6 +269,20 @@ mod tests {
     fn what_pgpool_refuses_is_garbled() {
         for bad in ["a = 'b''c'\n", "1 = 2\n", "a.b = 1\n", "a = 10.0.0.1\n", "\u{c}\n", "# end"] {
             assert!(read(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_garbled_is_named_by_its_column_only() {
+        for (line, column) in [
+            ("sr_check_password = 'ab''SecretTail'\n", 25),
+            ("pässword = 'ab''SecretTail'\n", 16),
+            ("'SecretTail'\n", 1),
+            ("wd_authkey = 'ab'Secret.Tail\n", 18),
+            ("wd_authkey = 'ab'\t= 'SecretTail'\n", 19),
+        ] {
+            let said = format!("what stands at column {column} is not a setting's name");
+            assert_eq!(read(line), Err(said), "{line:?}");
         }
     }
 

@@ -18,6 +18,9 @@ const DEFAULTS: [(&str, &str); 6] = [
     ("sr_check_period", "0"),
 ];
 
+/// What the file begins with.
+const HEADER: &str = "# Written by geo-agent from its pgpool.config_append.\n";
+
 /// More than any value that is put in here has, and less than pgpool reads.
 const VALUE_LENGTH_MAX: usize = 1000;
 
@@ -39,7 +42,7 @@ pub fn compose(
     size: u8,
 ) -> Result<(Vec<u8>, Vec<&'static str>), TableError> {
     let given = values(append.as_bytes());
-    let mut text = format!("# Written by geo-agent from its pgpool.config_append.\n{append}\n");
+    let mut text = format!("{HEADER}{append}\n");
     let mut refused = Vec::new();
     text.push_str("# What geo-agent adds.\n");
     for (key, value) in DEFAULTS.iter().filter(|(key, _)| !given.contains_key(*key)) {
@@ -55,6 +58,11 @@ pub fn compose(
     // A table that no longer fits is given up: nothing but its numbers is lost.
     let kept = table.and_then(|table| table::replace(&adopted.file, table, size).ok());
     Ok((kept.unwrap_or(adopted.file), refused))
+}
+
+/// Somebody else's work, which an agent that owns pgpool puts its own in the place of.
+pub fn is_foreign(file: &[u8]) -> bool {
+    !file.is_empty() && !file.starts_with(HEADER.as_bytes())
 }
 
 #[cfg(test)]

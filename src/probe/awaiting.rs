@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
+use super::SqlProber;
 use super::session::Held;
-use super::{SqlProber, dial};
 use crate::model::ids::Address;
 use crate::model::reach::Answer;
 
@@ -21,9 +21,9 @@ impl SqlProber {
 
     async fn last_word(&self, server: &Address, held: &Held<'_>) -> Answer {
         let Some(login) = &self.login else { return self.ask_one(server).await };
-        match dial::within(self.timeout, server).await {
+        match self.dial(server, self.timeout).await {
             Ok(dialled) => login.hold(dialled.stream, server, held).await,
-            Err(answer) => answer,
+            Err(failure) => failure.into(),
         }
     }
 }

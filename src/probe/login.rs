@@ -51,6 +51,7 @@ impl Login {
     /// the session. The caller has the clock for the first.
     pub(super) async fn talk(&self, stream: TcpStream, server: &Address, stay: Stay<'_>) -> Answer {
         let Some(tls) = &self.tls else { return self.talk_plainly(stream, stay).await };
+        let peer = stream.peer_addr();
         let error = match self.talk_securely(tls, stream, server, stay).await {
             Ok(answer) => return answer,
             Err(error) => error,
@@ -63,9 +64,11 @@ impl Login {
         if !(self.or_plain && may_help) {
             return answer_of(&error);
         }
-        match dial::tcp(server).await {
+        // Where it was: asking for the name again would take of the server's time.
+        let Ok(peer) = peer else { return answer_of(&error) };
+        match dial::tcp(&[peer]).await {
             Ok(dialled) => self.talk_plainly(dialled.stream, stay).await,
-            Err(answer) => answer,
+            Err(failure) => failure.into(),
         }
     }
 

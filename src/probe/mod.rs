@@ -29,7 +29,7 @@ use crate::config::settings;
 use crate::model::ids::Address;
 use crate::model::reach::{Answer, Loss, Reachability};
 use crate::seams::Prober;
-use dial::Dialled;
+use dial::{Dialled, Failure, Limits};
 use login::Login;
 use session::Stay;
 pub use tls::TlsError;
@@ -71,26 +71,22 @@ impl SqlProber {
 
     /// One server, within the timeout.
     async fn ask_one(&self, server: &Address) -> Answer {
-        self.ask_within(server, self.timeout).await
+        match self.measure_within(server, self.timeout).await {
+            Ok((answer, _)) => answer,
+            Err(failure) => failure.into(),
+        }
     }
 
-    /// One server that has this long to take the connection, and the timeout for all.
-    async fn ask_within(&self, server: &Address, patience: Duration) -> Answer {
-        self.measure_within(server, patience).await.0
-    }
-
-    /// The answer of one server, and how long it took to accept the connection.
+    /// The answer of one server that has this long to take the connection, and the timeout for
+    /// all; and how long it took to accept it. A name has a timeout of its own: who resolves it
+    /// slowly says nothing about the server.
     async fn measure_within(
         &self,
         server: &Address,
         patience: Duration,
-    ) -> (Answer, Option<Duration>) {
-        let deadline = Instant::now() + self.timeout;
+    ) -> Result<(Answer, Duration), Failure> {
         let after = self.timeout;
-        let (stream, took) = match dial::within(patience, server).await {
-            Ok(Dialled { stream, took }) => (stream, took),
-            Err(answer) => return (answer, None),
-        };
+        let Dialled { stream, begun, took } = self.dial(server, patience).await?;
         let talk = async {
             match &self.login {
                 Some(login) => login.talk(stream, server, Stay::ForOneAnswer).await,
@@ -98,14 +94,18 @@ impl SqlProber {
             }
         };
         let hung = || Answer::Hung(format!("TCP connects, then no answer within {after:?}"));
-        (timeout_at(deadline, talk).await.unwrap_or_else(|_| hung()), Some(took))
+        Ok((timeout_at(begun + after, talk).await.unwrap_or_else(|_| hung()), took))
+    }
+
+    async fn dial(&self, server: &Address, connect: Duration) -> Result<Dialled, Failure> {
+        dial::within(Limits { lookup: self.timeout, connect }, server).await
     }
 
     /// How far away these servers are, as far as they take a connection: nothing is said on it.
     pub async fn round_trips(&self, servers: &BTreeSet<Address>) -> BTreeMap<Address, Duration> {
         let patience = self.timeout.min(ROUND_TRIP_MAX);
         let asked = servers.iter().map(|server| async move {
-            Some((server.clone(), dial::within(patience, server).await.ok()?.took))
+            Some((server.clone(), self.dial(server, patience).await.ok()?.took))
         });
         all(asked).await.into_iter().flatten().collect()
     }
@@ -121,12 +121,13 @@ impl SqlProber {
         }
         loop {
             let asked = Instant::now();
-            let (why, refused) = match self.ask_within(server, patience).await {
-                Answer::Writable | Answer::ReadOnly | Answer::Alive(_) => return None,
-                Answer::Dead(why) => (why, true),
+            let (why, refused) = match self.measure_within(server, patience).await {
+                Ok((Answer::Writable | Answer::ReadOnly | Answer::Alive(_), _)) => return None,
+                Ok((Answer::Dead(why), _)) | Err(Failure::Refused(why)) => (why, true),
                 // It broke a session a moment ago, and now it does not even take a connection.
-                Answer::Unreachable(why) => (why, matches!(suspicion, Suspicion::Refusal { .. })),
-                Answer::Hung(why) => (why, false),
+                Err(Failure::Late(why)) => (why, matches!(suspicion, Suspicion::Refusal { .. })),
+                Ok((Answer::Hung(why) | Answer::Unreachable(why), _)) => (why, false),
+                Err(Failure::Ours(why)) => (why, false),
             };
             (refusals, silence) = if refused { (refusals + 1, 0) } else { (0, silence + 1) };
             if refusals >= REFUSALS || silence >= self.failure_threshold {
@@ -155,7 +156,10 @@ enum Suspicion {
 impl Prober for SqlProber {
     async fn ask(&self, servers: &BTreeSet<Address>) -> Reachability {
         let asked = servers.iter().map(|server| async move {
-            let (answer, took) = self.measure_within(server, self.timeout).await;
+            let (answer, took) = match self.measure_within(server, self.timeout).await {
+                Ok((answer, took)) => (answer, Some(took)),
+                Err(failure) => (failure.into(), None),
+            };
             tracing::debug!(%server, ?answer, ?took, "probed");
             (server, answer, took)
         });
@@ -197,4 +201,20 @@ async fn all<F: Future>(futures: impl Iterator<Item = F>) -> Vec<F::Output> {
 /// A stranger's text, fit for a log line.
 fn told(text: &str) -> String {
     crate::model::ids::printable(&text.chars().take(TEXT_MAX).collect::<String>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_name_that_does_not_resolve_is_no_refusal() {
+        let probe =
+            SqlProber { timeout: Duration::from_millis(100), ..SqlProber::new(None).unwrap() };
+        let nameless = Address::new("no-such-host.invalid", 5432).unwrap();
+        let begun = Instant::now();
+        let suspicion = Suspicion::Refusal { patience: Duration::from_millis(5) };
+        let loss = probe.confirm(&nameless, suspicion).await.expect("nobody can use it");
+        assert!(begun.elapsed() >= probe.timeout * (FAILURE_THRESHOLD - 1), "{}", loss.why);
+    }
 }

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 use tracing::{debug, info, warn};
 
-use super::dial::{self, Dialled};
+use super::dial::Dialled;
 use super::session::Held;
 use super::{SqlProber, Suspicion};
 use crate::model::ids::Address;
@@ -93,9 +93,9 @@ impl SqlProber {
     async fn hold(&self, server: &Address, patience: &mut Duration) -> Answer {
         let Some(login) = &self.login else { return self.ask_one(server).await };
         let after = self.timeout;
-        let Dialled { stream, took } = match dial::within(after, server).await {
+        let Dialled { stream, took, .. } = match self.dial(server, after).await {
             Ok(dialled) => dialled,
-            Err(answer) => return answer,
+            Err(failure) => return failure.into(),
         };
         *patience = PATIENCE + took * PATIENCE_FACTOR;
         let pause = || self.pause();

@@ -35,7 +35,7 @@ struct Two {
 impl Two {
     fn of(scene: &Scene) -> Two {
         let login = Login { username: "pcp".to_owned(), password: Secret::new("pcp-test") };
-        let pcp = Pcp { host: scene.eu.ip().to_string(), port: 9898, login };
+        let pcp = Pcp { host: scene.eu.ip().to_string(), port: 9898, login, or_tcp: true };
         let real = PcpClient::new(&pcp, DEADLINE);
         let view = RUNTIME.block_on(real.look(Ask::default())).expect("pgpool answers");
         let backends: Vec<_> =

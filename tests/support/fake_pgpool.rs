@@ -109,7 +109,7 @@ impl FakePgpool {
 
     fn pcp_at(&self, host: &str) -> Pcp {
         let login = Login { username: USERNAME.to_owned(), password: Secret::new(PASSWORD) };
-        Pcp { host: host.to_owned(), port: self.addr.port(), login }
+        Pcp { host: host.to_owned(), port: self.addr.port(), login, or_tcp: true }
     }
 
     /// The pool behind it, to be shared with whoever changes it.
