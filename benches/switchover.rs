@@ -2,7 +2,9 @@
 //!
 //! Three clients side by side, each on a new connection every 10 ms: one writes straight to the member
 //! that becomes leader, one writes through pgpool, one reads through pgpool. The **gap** is the first
-//! write through pgpool minus the first write straight on the new leader; beside it stands the longest
+//! write through pgpool minus the first write straight on the new leader. How finely that is known
+//! hangs on the 10 ms and on what a connection takes; so two more clients write every 3 ms, each on
+//! one session that it keeps as long as it lasts (**held**). Beside it stands the longest
 //! time without a read: until the new leader is writable, which is around the promote, and in all, the
 //! later attach of the old leader included. THROUGH=pgpool-eu (the default) watches the pgpool to which the leader is
 //! local, THROUGH=pgpool-us the one to which it is remote. One at a time: more clients than these three
@@ -23,7 +25,7 @@ use tokio::time::sleep;
 
 use support::{
     Client, READ, WRITE, address, client, first_success_after_a_failure, fresh_agent, give_back,
-    line, longest_without, longest_without_before, ms, rounds, runtime, stack, suite,
+    holder, line, longest_without, longest_without_before, ms, rounds, runtime, stack, suite,
 };
 
 /// Until the old leader is a standby, has been good for two seconds, and is attached.
@@ -37,12 +39,15 @@ async fn measure(rounds: usize) {
     let pgpool = std::env::var("THROUGH").unwrap_or_else(|_| "pgpool-eu".to_owned());
     let mut figures = Figures::default();
     println!("{}: {rounds} switchovers between eu-1 and eu-2, through {pgpool}", suite());
-    println!("round   to     write gap   no read: promote       in all");
+    println!("round   to     write gap         held   no read: promote       in all");
     for round in 1..=rounds {
         let target = if stack(&["leader"]).trim() == "eu-1" { "eu-2" } else { "eu-1" };
-        let Round { gap, at_promote, in_all } = switchover(target, &pgpool).await;
-        println!("{round:>5}   {target}  {gap:>8.1} ms   {at_promote:>9.0} ms   {in_all:>9.0} ms");
+        let Round { gap, held, at_promote, in_all } = switchover(target, &pgpool).await;
+        println!(
+            "{round:>5}   {target}  {gap:>8.1} ms  {held:>8.1} ms   {at_promote:>9.0} ms   {in_all:>9.0} ms"
+        );
         figures.gaps.push(gap);
+        figures.held.push(held);
         figures.at_promote.push(at_promote);
         figures.in_all.push(in_all);
     }
@@ -52,6 +57,7 @@ async fn measure(rounds: usize) {
 
 struct Round {
     gap: f64,
+    held: f64,
     at_promote: f64,
     in_all: f64,
 }
@@ -59,6 +65,7 @@ struct Round {
 #[derive(Default)]
 struct Figures {
     gaps: Vec<f64>,
+    held: Vec<f64>,
     at_promote: Vec<f64>,
     in_all: Vec<f64>,
 }
@@ -66,6 +73,7 @@ struct Figures {
 impl Figures {
     fn print(self) {
         println!("write gap:                          {}", line(self.gaps));
+        println!("write gap, sessions held:           {}", line(self.held));
         println!("without a read, around the promote: {}", line(self.at_promote));
         println!("without a read, in all:             {}", line(self.in_all));
     }
@@ -79,23 +87,29 @@ async fn switchover(target: &str, pgpool: &str) -> Round {
     let direct = client(address(target), WRITE, stop.clone());
     let writer = client(address(pgpool), WRITE, stop.clone());
     let reader = client(address(pgpool), READ, stop.clone());
+    let held_direct = holder(address(target), WRITE, stop.clone());
+    let held_through = holder(address(pgpool), WRITE, stop.clone());
     sleep(Duration::from_millis(500)).await;
     let target = target.to_owned();
     let ordered = tokio::task::spawn_blocking(move || stack(&["switchover", &target]));
     ordered.await.expect("the switchover was ordered");
     sleep(UNTIL_IT_IS_OVER).await;
     stop.store(true, Ordering::Relaxed);
-    let writable = first_success_after_a_failure(&direct.await.expect("the direct writer"));
-    judge(writer, reader, writable).await
-}
-
-async fn judge(writer: Client, reader: Client, writable: Instant) -> Round {
-    let through = first_success_after_a_failure(&writer.await.expect("the writer"));
-    let gap = match through >= writable {
-        true => ms(through - writable),
-        false => -ms(writable - through),
-    };
+    let writable = end_of_outage(direct).await;
+    let gap = later(writable, end_of_outage(writer).await);
+    let held = later(end_of_outage(held_direct).await, end_of_outage(held_through).await);
     let reads = reader.await.expect("the reader");
     let at_promote = longest_without_before(&reads, writable);
-    Round { gap, at_promote, in_all: longest_without(&reads) }
+    Round { gap, held, at_promote, in_all: longest_without(&reads) }
+}
+
+async fn end_of_outage(writer: Client) -> Instant {
+    first_success_after_a_failure(&writer.await.expect("a writer"))
+}
+
+fn later(direct: Instant, through: Instant) -> f64 {
+    match through >= direct {
+        true => ms(through - direct),
+        false => -ms(direct - through),
+    }
 }

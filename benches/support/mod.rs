@@ -11,6 +11,8 @@ use tokio::time::{sleep, timeout};
 use tokio_postgres::{Config, NoTls};
 
 const EVERY: Duration = Duration::from_millis(10);
+/// Of a client that holds its session: a statement costs next to nothing.
+const EVERY_HELD: Duration = Duration::from_millis(3);
 /// A client that hangs for longer than this would be a finding of its own.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -67,6 +69,29 @@ pub fn client(config: Config, statement: &'static str, stop: Arc<AtomicBool>) ->
             let ok = matches!(timeout(PATIENCE, once(&config, statement)).await, Ok(Ok(())));
             tries.push((Instant::now(), ok));
             sleep(EVERY).await;
+        }
+        tries
+    })
+}
+
+/// The same statement on one session, every 3 ms; on another one when that has ended.
+pub fn holder(config: Config, statement: &'static str, stop: Arc<AtomicBool>) -> Client {
+    tokio::spawn(async move {
+        let mut tries = Vec::new();
+        while !stop.load(Ordering::Relaxed) {
+            let Ok(Ok((client, connection))) = timeout(PATIENCE, config.connect(NoTls)).await
+            else {
+                tries.push((Instant::now(), false));
+                sleep(EVERY).await;
+                continue;
+            };
+            let connection = tokio::spawn(connection);
+            while !stop.load(Ordering::Relaxed) && !connection.is_finished() {
+                let done = timeout(PATIENCE, client.batch_execute(statement)).await;
+                tries.push((Instant::now(), matches!(done, Ok(Ok(())))));
+                sleep(EVERY_HELD).await;
+            }
+            connection.abort();
         }
         tries
     })
