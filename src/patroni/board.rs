@@ -8,6 +8,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until};
 
 use super::Seen;
+use super::causes::Causes;
 use super::changes::differs_in_more_than_wal;
 use super::error::EtcdError;
 use super::follow::CHECK_EVERY;
@@ -27,8 +28,8 @@ struct Contact {
     confirmed: Option<Instant>,
     /// Since when there is no session.
     lost: Option<Instant>,
-    /// The last failure at each endpoint since the last session that lasted.
-    failures: Vec<Option<EtcdError>>,
+    /// Since the last session that lasted.
+    causes: Causes,
 }
 
 impl Board {
@@ -36,12 +37,12 @@ impl Board {
         let why = "etcd has not been read yet".to_owned();
         let (seen, receiver) =
             watch::channel(Seen::Unknown { why, since: Instant::now(), last: None });
-        let failures = vec![None; endpoints.len()];
+        let causes = Causes::of(endpoints.len());
         let board = Board {
             seen,
             timeout,
             endpoints: endpoints.to_vec(),
-            contact: Mutex::new(Contact { confirmed: None, lost: None, failures }),
+            contact: Mutex::new(Contact { confirmed: None, lost: None, causes }),
             moved: Notify::new(),
         };
         (Arc::new(board), receiver)
@@ -90,7 +91,7 @@ impl Board {
     /// A session lasts: old failures are history. Not at each reading, or else a server that can be
     /// read and not watched would be reported every few seconds.
     pub fn steady(&self) {
-        self.contact().failures.fill(None);
+        self.contact().causes.forget();
     }
 
     /// The keys were read and cannot be followed: unknown at once.
@@ -105,14 +106,7 @@ impl Board {
         let is_news = {
             let mut contact = self.contact();
             contact.lost.get_or_insert_with(Instant::now);
-            match contact.failures.get_mut(endpoint) {
-                Some(Some(last)) if last.is_like(why) => false,
-                Some(last) => {
-                    *last = Some(why.clone());
-                    true
-                }
-                None => true,
-            }
+            contact.causes.add(endpoint, why)
         };
         let is_unknown = matches!(*self.seen.borrow(), Seen::Unknown { .. });
         if is_unknown && is_news {
@@ -162,8 +156,8 @@ impl Board {
     /// In the order of the endpoints, so that the text stays the same from failure to failure.
     fn why(&self) -> String {
         let contact = self.contact();
-        let failures = self.endpoints.iter().zip(&contact.failures);
-        let each = failures.filter_map(|(e, why)| why.clone().map(|why| (e.clone(), why)));
+        let causes = self.endpoints.iter().zip(contact.causes.each());
+        let each = causes.filter_map(|(e, why)| Some((e.clone(), why?.clone())));
         EtcdError::NoEndpoint(each.collect()).to_string()
     }
 

@@ -11,6 +11,7 @@ use crate::model::cluster::ClusterView;
 
 pub mod agreed;
 mod board;
+mod causes;
 pub mod changes;
 pub mod client;
 pub mod conn_url;

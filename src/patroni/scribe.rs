@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use super::agreed::{peer_key, peer_value};
+use super::causes::Causes;
 use super::client::{EtcdSession, EtcdSource};
 use super::error::EtcdError;
 use super::follow::{in_time, patience};
@@ -38,15 +39,14 @@ impl Scribe {
 
     pub async fn run(mut self) {
         let mut retry = Retry::default();
-        let mut last = None;
+        let mut causes = Causes::of(self.settings.hosts.len());
         for endpoint in (0..self.settings.hosts.len()).cycle() {
             if self.words.wait_for(Option::is_some).await.is_err() {
                 return;
             }
-            let Err(why) = self.session(endpoint, &mut retry).await;
-            if last.as_ref() != Some(&why) {
+            let Err(why) = self.session(endpoint, &mut retry, &mut causes).await;
+            if causes.add(endpoint, &why) {
                 tracing::warn!("cannot tell the other agents of this watchdog cluster: {why}");
-                last = Some(why);
             }
             sleep(retry.next_delay()).await;
         }
@@ -56,6 +56,7 @@ impl Scribe {
         &mut self,
         endpoint: usize,
         retry: &mut Retry,
+        causes: &mut Causes,
     ) -> Result<Infallible, EtcdError> {
         let patience = patience(self.settings.timeout, self.settings.hosts.len());
         let opened = async {
@@ -72,14 +73,35 @@ impl Scribe {
                 let work = self.write(&etcd, lease, &word, &mut said, &own);
                 in_time(patience, "writing", work).await?;
                 retry.reset();
+                causes.forget();
             }
             let changed = timeout(AGAIN_EVERY, self.words.changed()).await;
             match changed {
                 Ok(Ok(())) => {}
                 Ok(Err(_)) => return Err(EtcdError::Ended),
-                Err(_) => in_time(patience, "keeping a lease", etcd.keep(lease)).await?,
+                Err(_) => {
+                    in_time(patience, "keeping a lease", etcd.keep(lease)).await?;
+                    let work = self.forget_what_is_gone(&etcd, &mut said, &own);
+                    in_time(patience, "looking after what was said", work).await?;
+                }
             }
         }
+    }
+
+    /// An operator may have deleted it, with the keys of Patroni that it stands beside.
+    async fn forget_what_is_gone(
+        &self,
+        etcd: &EtcdSession,
+        said: &mut Option<Peer>,
+        own: &KeyRange,
+    ) -> Result<(), EtcdError> {
+        let name = self.words.borrow().as_ref().map(|word| word.name.clone());
+        if let Some(name) = name
+            && etcd.get(&peer_key(&self.settings.base, &name), own).await?.is_none()
+        {
+            *said = None;
+        }
+        Ok(())
     }
 
     async fn write(

@@ -7,6 +7,7 @@ use geo_agent::model::agreed::{Numbers, Peer, Proposal, Word};
 use geo_agent::model::cluster::ClusterView;
 use geo_agent::model::ids::{Address, SlotIndex};
 use geo_agent::patroni::Seen;
+use geo_agent::patroni::agreed::peer_key;
 use geo_agent::patroni::read::read_once;
 use geo_agent::patroni::scribe::Scribe;
 use geo_agent::patroni::write::number;
@@ -63,6 +64,11 @@ async fn of_two_proposals_the_first_wins_and_both_agents_are_heard_while_they_li
     sleep(13 * SECOND).await;
     let view = until(&mut seen, SECOND, |_| true).await;
     assert_eq!((view.agreed.peers.len(), view.agreed.numbers), (2, Some(agreed)));
+    // One is deleted behind its back, and says it again.
+    let key = peer_key(&etcd.base, "wd-1");
+    server.client().await.delete(key, None).await.expect("etcd takes it");
+    until(&mut seen, SECOND, |v| told(v) == 1).await;
+    until(&mut seen, 8 * SECOND, |v| told(v) == 2).await;
     second.abort();
     let left = until(&mut seen, 15 * SECOND, |v| told(v) == 1).await;
     assert!(left.agreed.peers.contains_key("wd-1"));
