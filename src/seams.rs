@@ -74,15 +74,14 @@ pub trait Prober {
 
 /// pgpool as a set of files and processes on this host.
 pub trait Health {
-    /// What is missing of a pgpool that answers
-    /// (proto-notes/hazards.md, 12), and what to do about it;
-    /// empty when it is whole or not on this host. `settings` are pgpool's own, by name.
+    /// What is missing of a pgpool that answers (proto-notes/hazards.md, 12), and what to do about
+    /// it; empty when it is whole or not on this host. `settings` are pgpool's own, by name.
     fn damage(&self, settings: &BTreeMap<String, String>) -> Vec<String>;
 
     /// Wakes the session processes that sleep while pgpool changes a node
-    /// (proto-notes/hazards.md, 14),
-    /// for as long as a change takes. Only after a promote has shown: it has left no process from
-    /// before, and one from before an attach would end when it is woken. Returns at once.
+    /// (proto-notes/hazards.md, 14), for as long as a change takes. Only after a promote has shown:
+    /// it has left no process from before, and one from before an attach would end when it is
+    /// woken. Returns at once.
     fn wake(&self, pool: &PoolView);
 
     /// Ends that: pgpool is about to be changed again.

@@ -24,9 +24,29 @@ fn full() -> World {
 }
 
 fn a_full_lab() -> Lab {
-    let lab = Lab::of(&full());
+    with_a_status_file(&full())
+}
+
+fn with_a_status_file(it: &World) -> Lab {
+    let lab = Lab::of(it);
     lab.state().pool.settings.insert("logdir".to_owned(), "/log".to_owned());
     lab
+}
+
+/// Runs an agent for a minute and more; the world becomes this one once pgpool was ended.
+async fn becomes_in_the_restart(lab: &Lab, then: &World) {
+    let local = tokio::task::LocalSet::new();
+    local
+        .run_until(async {
+            let agent = tokio::task::spawn_local(lab.agent().run(|_| {}));
+            while lab.state().restarting.stops == 0 {
+                tokio::time::sleep(Duration::from_micros(1)).await;
+            }
+            lab.becomes(then);
+            tokio::time::sleep(MINUTE).await;
+            agent.abort();
+        })
+        .await;
 }
 
 fn in_file(state: &State) -> Vec<String> {
@@ -68,8 +88,7 @@ async fn a_full_table_is_numbered_anew_in_one_restart() {
 #[tokio::test(start_paused = true)]
 async fn a_member_that_does_not_answer_gets_its_slot_and_is_not_attached() {
     let refused = Answer::Dead("connection refused".to_owned());
-    let lab = Lab::of(&full().answers("eu-2", refused));
-    lab.state().pool.settings.insert("logdir".to_owned(), "/log".to_owned());
+    let lab = with_a_status_file(&full().answers("eu-2", refused));
     lab.run_for(MINUTE).await;
     assert_eq!(in_pgpool(&lab.state()), NEW);
     assert_eq!(lab.state().pool.attached(), [0]);
@@ -168,18 +187,7 @@ async fn a_pgpool_that_cannot_be_ended_keeps_its_sessions_and_its_file() {
 #[tokio::test(start_paused = true)]
 async fn a_leader_that_changes_meanwhile_does_not_break_a_restart_off() {
     let lab = a_full_lab();
-    let local = tokio::task::LocalSet::new();
-    local
-        .run_until(async {
-            let agent = tokio::task::spawn_local(lab.agent().run(|_| {}));
-            while lab.state().restarting.stops == 0 {
-                tokio::time::sleep(Duration::from_micros(1)).await;
-            }
-            lab.becomes(&full().leads_now("eu-2"));
-            tokio::time::sleep(MINUTE).await;
-            agent.abort();
-        })
-        .await;
+    becomes_in_the_restart(&lab, &full().leads_now("eu-2")).await;
     let state = lab.state();
     assert_eq!(state.restarting.starts, 1);
     assert_eq!(in_file(&state), NEW);
@@ -192,21 +200,9 @@ async fn a_leader_that_changes_meanwhile_does_not_break_a_restart_off() {
 async fn after_a_restart_no_slot_is_taken_for_the_one_that_had_its_number() {
     let mut it = full().replica("eu-3").up("eu-3", 1.0);
     it.policy.slots = 4;
-    let lab = Lab::of(&it);
-    lab.state().pool.settings.insert("logdir".to_owned(), "/log".to_owned());
+    let lab = with_a_status_file(&it);
     lab.state().restarting.start_takes = Duration::from_secs(2);
-    let local = tokio::task::LocalSet::new();
-    local
-        .run_until(async {
-            let agent = tokio::task::spawn_local(lab.agent().run(|_| {}));
-            while lab.state().restarting.stops == 0 {
-                tokio::time::sleep(Duration::from_micros(1)).await;
-            }
-            lab.becomes(&it.clone().leads_now("eu-3"));
-            tokio::time::sleep(MINUTE).await;
-            agent.abort();
-        })
-        .await;
+    becomes_in_the_restart(&lab, &it.clone().leads_now("eu-3")).await;
     let state = lab.state();
     assert_eq!(in_pgpool(&state), ["eu-1.db", "us-1.db", "eu-3.db", "eu-2.db"]);
     assert_eq!(state.pool.primary, Some(2), "pgpool finds it when it starts");

@@ -1,7 +1,6 @@
 //! Wakes pgpool's session processes. From 4.5 on they wait out a node change in whole seconds, and
 //! any signal ends the second early (proto-notes/hazards.md, 14): SIGHUP, which pgpool
-//! sends them at
-//! every reload itself.
+//! sends them at every reload itself.
 
 use std::fs;
 use std::path::Path;

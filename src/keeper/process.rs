@@ -1,7 +1,6 @@
 //! A pgpool that the agent started: its main process and, in the same process group, all others. A
 //! main process that is killed leaves the others serving (proto-notes/hazards.md, 6), so it is
-//! always
-//! the group that is ended.
+//! always the group that is ended.
 
 use std::fs;
 use std::path::{Path, PathBuf};

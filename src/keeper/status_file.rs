@@ -1,6 +1,5 @@
-//! pgpool's own memory of its nodes: a line per slot, `up` or `down`
-//! (proto-notes/hazards.md, 19). It goes by
-//! number alone, so a table with other numbers needs another file.
+//! pgpool's own memory of its nodes: a line per slot, `up` or `down` (proto-notes/hazards.md, 19).
+//! It goes by number alone, so a table with other numbers needs another file.
 
 use std::fs;
 use std::path::Path;

@@ -143,8 +143,8 @@ fn normal_host(host: &str) -> Option<Arc<str>> {
 }
 
 /// RFC 1123, with the underscore that container names use. 252 is the longest that pgpool keeps
-/// whole (proto-notes/hazards.md, 17). A last label of digits only would be a
-/// malformed IPv4 address.
+/// whole (proto-notes/hazards.md, 17). A last label of digits only would be a malformed IPv4
+/// address.
 fn is_host_name(name: &str) -> bool {
     let label = |l: &str| {
         (1..=63).contains(&l.len())

@@ -4,8 +4,7 @@
 //! moment it accepts them. New slots and higher weights come before an attach, lower ones last, so
 //! that reads always have somewhere to go. What hangs is detached before an attach, because an
 //! attach makes pgpool's main process log in everywhere (proto-notes/hazards.md, 10). Detaching
-//! comes
-//! after the leader is attached.
+//! comes after the leader is attached.
 
 use std::borrow::Cow;
 use std::cell::OnceCell;

@@ -36,9 +36,9 @@ fn lost(ground: &Ground, assignment: &Assignment) -> Option<Lost> {
     if let Some(loss) = ground.lost.filter(|loss| loss.server == *server) {
         return Some(Lost { slot, why: loss.why.clone() });
     }
-    let is_watched = ground.cluster.leader.is_none() && ground.policy.sql_probe;
+    let watch_decides = ground.cluster.leader.is_none() && ground.policy.sql_probe;
     let why = match answer? {
-        Answer::Unreachable(_) | Answer::Hung(_) if is_watched => return None,
+        Answer::Unreachable(_) | Answer::Hung(_) if watch_decides => return None,
         Answer::Dead(why) | Answer::Unreachable(why) | Answer::Hung(why) => why.clone(),
         Answer::Writable | Answer::ReadOnly | Answer::Alive(_) => return None,
     };
@@ -90,10 +90,10 @@ pub fn servers_to_ask(ground: &Ground, assignment: &Assignment, wishes: &Wishes)
         return Vec::new();
     }
     let known = |a: &Address| ground.lost.is_some_and(|loss| loss.server == *a);
-    let leads = assignment.leader.is_some_and(|l| ground.pool.is_attached(l));
     // A leader that is attached is pgpool's primary, or becomes it without a question.
-    let leads = leads && !is_watched_and_lost(ground, assignment);
-    if leads || is_left_to_the_operator(ground) {
+    let leads = assignment.leader.is_some_and(|l| ground.pool.is_attached(l));
+    let needs_nobody = leads && !is_watched_and_lost(ground, assignment);
+    if needs_nobody || is_left_to_the_operator(ground) {
         return Vec::new();
     }
     let asked = [primary].into_iter().chain(candidates(ground, assignment, wishes));

@@ -2,8 +2,7 @@
 //! weights and slot tables are each one's own. The agent beside the watchdog's leader changes the
 //! shared part at once. The others leave it to that one, and step in, one after another, when it
 //! stays undone: pgpool forwards what a standby is told (proto-notes/hazards.md, 20). What the
-//! watchdog thinks
-//! of its quorum does not matter: etcd says who leads, and who reads it may act.
+//! watchdog thinks of its quorum does not matter: etcd says who leads, and who reads it may act.
 
 use std::time::Duration;
 
